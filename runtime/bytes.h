@@ -1,0 +1,135 @@
+/* bytes.h -- growable bytes, a bounded reader over foreign ones, and counted
+ * buffers that several owners read. Knows nothing of what they mean. */
+#ifndef LF_BYTES_H
+#define LF_BYTES_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* A stretch of bytes that somebody else owns. */
+typedef struct lf_slice {
+    const uint8_t *data;
+    size_t size;
+} lf_slice;
+
+static inline lf_slice lf_slice_of(const void *data, size_t size)
+{
+    return (lf_slice){(const uint8_t *)data, size};
+}
+
+static inline bool lf_slice_equal(lf_slice a, lf_slice b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+/* ---- writing ---- */
+
+/* Zeroed memory is an empty one. Once memory ran out `failed` is set, and
+ * further appends do nothing: check it once, at the end. */
+typedef struct lf_bytes {
+    uint8_t *data;
+    size_t size, room;
+    bool failed;
+} lf_bytes;
+
+void lf_bytes_fini(lf_bytes *b);
+static inline void lf_bytes_clear(lf_bytes *b) { b->size = 0; b->failed = false; }
+
+/* Makes room for `n` more bytes and returns where they go, or NULL (and
+ * `failed`). Does not change the size. */
+uint8_t *lf_bytes_grow(lf_bytes *b, size_t n);
+
+static inline uint8_t *lf_bytes_reserve(lf_bytes *b, size_t n)
+{
+    if (!b->failed && b->room - b->size >= n)
+        return b->data + b->size;
+    return lf_bytes_grow(b, n);
+}
+
+static inline void lf_bytes_put(lf_bytes *b, const void *data, size_t n)
+{
+    if (n == 0)
+        return;
+    uint8_t *to = lf_bytes_reserve(b, n);
+    if (to != NULL) {
+        memcpy(to, data, n);
+        b->size += n;
+    }
+}
+
+static inline void lf_bytes_put_u8(lf_bytes *b, uint8_t v)
+{
+    uint8_t *to = lf_bytes_reserve(b, 1);
+    if (to != NULL) {
+        *to = v;
+        b->size += 1;
+    }
+}
+
+void lf_bytes_put_u32be(lf_bytes *b, uint32_t v);
+void lf_bytes_put_u64be(lf_bytes *b, uint64_t v);
+
+/* LEB128: seven bits a byte, lowest first, at most ten bytes. */
+void lf_bytes_put_varint(lf_bytes *b, uint64_t v);
+
+/* A varint length, then the bytes. */
+void lf_bytes_put_string(lf_bytes *b, const void *data, size_t n);
+
+/* Formats into the end of `b`, without a NUL. */
+void lf_bytes_printf(lf_bytes *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Ends with a NUL that does not count, and returns the text; NULL if `failed`. */
+char *lf_bytes_cstr(lf_bytes *b);
+
+/* ---- reading ---- */
+
+/* Reads on until the end or the first thing that does not fit; from then on
+ * `bad` is set and everything reads as zero or empty. */
+typedef struct lf_reader {
+    const uint8_t *at, *end;
+    bool bad;
+} lf_reader;
+
+static inline lf_reader lf_reader_of(const void *data, size_t size)
+{
+    return (lf_reader){(const uint8_t *)data, (const uint8_t *)data + size, false};
+}
+
+static inline size_t lf_reader_left(const lf_reader *r) { return (size_t)(r->end - r->at); }
+
+/* `n` bytes, borrowed from what is read; empty and `bad` when there are fewer. */
+lf_slice lf_read(lf_reader *r, uint64_t n);
+uint8_t lf_read_u8(lf_reader *r);
+uint32_t lf_read_u32be(lf_reader *r);
+uint64_t lf_read_u64be(lf_reader *r);
+uint64_t lf_read_varint(lf_reader *r); /* refuses more than ten bytes and overlong forms */
+lf_slice lf_read_string(lf_reader *r);
+
+/* ---- counted buffers ---- */
+
+/* Bytes with several owners: written before they are shared, read by all, from
+ * any thread. */
+typedef struct lf_buf {
+    atomic_uint refs;
+    size_t size;
+    uint8_t data[];
+} lf_buf;
+
+/* One of `size` bytes with one owner, or NULL. */
+lf_buf *lf_buf_new(size_t size);
+/* The same with a copy of `data`. */
+lf_buf *lf_buf_copy(const void *data, size_t size);
+/* Another owner; returns `buf`, which may be NULL. */
+lf_buf *lf_buf_ref(lf_buf *buf);
+/* An owner less; the last one frees. Accepts NULL. */
+void lf_buf_free(lf_buf *buf);
+
+static inline lf_slice lf_buf_slice(const lf_buf *buf)
+{
+    return (lf_slice){buf ? buf->data : NULL, buf ? buf->size : 0};
+}
+
+#endif

@@ -1,0 +1,45 @@
+/* flow.h -- a flow's source, its graph and its parameters; loads it into any
+ * state. Immutable after loading and counted, so any thread may read it; but its
+ * private Lua state (which computes parameters) belongs to the loader's thread.
+ * Knows nothing of threads or the store. */
+#ifndef LF_FLOW_H
+#define LF_FLOW_H
+
+#include "graph.h"
+#include "state.h"
+
+typedef struct lf_flow lf_flow;
+
+/* Reads the file, or takes the text, and does all of SPEC 1: LUAFLOW_EFLOW with one
+ * sentence for a file that cannot be read or loaded, or with every problem of its
+ * graph, one a line. Bytecode is refused. `path` is kept as given: it is what
+ * messages and tracebacks show. The caller frees `*out`. */
+int lf_flow_load(const char *path, lf_flow **out, luaflow_error *err);
+int lf_flow_load_string(const char *source, size_t size, const char *name, lf_flow **out,
+                        luaflow_error *err);
+
+lf_flow *lf_flow_ref(lf_flow *f); /* another owner */
+void lf_flow_free(lf_flow *f);    /* an owner less; accepts NULL */
+
+const char *lf_flow_name(const lf_flow *f);
+const char *lf_flow_path(const lf_flow *f);
+const lf_graph *lf_flow_graph(const lf_flow *f);
+lf_slice lf_flow_source(const lf_flow *f);
+lf_slice lf_flow_description(const lf_flow *f); /* canonical map, see lua/luaflow/flow.lua */
+
+/* Whether the text mentions nothing by which a step could see or change the table of
+ * globals itself (`_G`, getfenv, setfenv, load…, dofile, debug, module, package): then a
+ * task's environment may inherit from the globals instead of being a copy of them. */
+bool lf_flow_is_plain(const lf_flow *f);
+
+/* Prepares a state for tasks of this flow (luaflow.isolation, and `require` finding
+ * modules beside the file) and pushes its compiled chunk.
+ * [-0, +1 on success, never raises] */
+int lf_flow_enter(const lf_flow *f, lua_State *L, luaflow_error *err);
+
+/* Checks the given parameters, adds the defaults, and appends the canonical map of
+ * all that have a value. LUAFLOW_EUSAGE says what is wrong. Loader's thread only. */
+int lf_flow_params(lf_flow *f, const luaflow_param *params, size_t n, lf_bytes *out,
+                   luaflow_error *err);
+
+#endif

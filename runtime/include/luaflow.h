@@ -1,0 +1,358 @@
+/* luaflow.h -- run flows written in Lua, from C.
+ *
+ * This is the whole interface. Handles are opaque. Functions that can fail
+ * return LUAFLOW_OK (0) or a negative LUAFLOW_E… and put a sentence for a
+ * person into `err`, which may be NULL. The library prints nothing, takes no
+ * signal, calls no exit, and keeps no global state but the registry of open
+ * stores (LMDB allows a store to be opened once per process).
+ *
+ * Threads: a handle is used by one thread at a time; callbacks run inside
+ * luaflow_poll and luaflow_wait, on the thread that called them.
+ *
+ * Strings are UTF-8 and end with a NUL; a length stands beside bytes that may
+ * hold NULs. Times are seconds since 1970, durations are seconds. */
+#ifndef LUAFLOW_H
+#define LUAFLOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LUAFLOW_VERSION "0.1.0"
+
+#if defined(__GNUC__)
+#define LUAFLOW_API __attribute__((visibility("default")))
+#else
+#define LUAFLOW_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct lua_State;
+
+/* ---- errors ---------------------------------------------------------- */
+
+enum luaflow_code {
+    LUAFLOW_OK = 0,
+    LUAFLOW_ENOMEM = -1,    /* out of memory */
+    LUAFLOW_EUSAGE = -2,    /* an option or parameter is wrong */
+    LUAFLOW_EFLOW = -3,     /* the flow file or its graph is wrong */
+    LUAFLOW_ESTORE = -4,    /* the store cannot be opened, read or written */
+    LUAFLOW_ENOTFOUND = -5, /* no such run, task or artifact */
+    LUAFLOW_ESTEP = -6,     /* a step failed */
+    LUAFLOW_EVALUE = -7     /* a value cannot be stored, or bytes are no value */
+};
+
+/* What went wrong. Start with LUAFLOW_ERROR_INIT; luaflow_error_clear frees
+ * the message and makes it ready again. */
+typedef struct luaflow_error {
+    int code;
+    char *message; /* malloc'ed, or NULL */
+} luaflow_error;
+
+#define LUAFLOW_ERROR_INIT { 0, NULL }
+
+/* The sentence, or a general one for the code when there is none. Borrowed
+ * until `err` is cleared. */
+LUAFLOW_API const char *luaflow_error_text(const luaflow_error *err);
+
+/* Frees the message. Accepts NULL. */
+LUAFLOW_API void luaflow_error_clear(luaflow_error *err);
+
+/* ---- flows ----------------------------------------------------------- */
+
+/* A loaded and checked flow: its source, its graph and its parameters. */
+typedef struct luaflow_flow luaflow_flow;
+
+/* Loads the file at `path`, runs its chunk in a private Lua state and checks
+ * its graph. LUAFLOW_EFLOW with every problem, one a line, when it is no
+ * valid flow. The caller closes `*out`. */
+LUAFLOW_API int luaflow_flow_load(const char *path, luaflow_flow **out, luaflow_error *err);
+
+/* The same for source text in memory. `name` stands for the file in messages
+ * and gives the flow its default name. */
+LUAFLOW_API int luaflow_flow_load_string(const char *source, size_t size, const char *name,
+                                         luaflow_flow **out, luaflow_error *err);
+
+/* The flow as data: a canonical MessagePack map with name, doc, file, params
+ * and steps (in topological order). Borrowed until the flow is closed. */
+LUAFLOW_API const void *luaflow_flow_describe(const luaflow_flow *flow, size_t *size);
+
+/* Frees the flow once no run uses it any more. Accepts NULL. */
+LUAFLOW_API void luaflow_flow_close(luaflow_flow *flow);
+
+/* ---- a runtime: an open store and the threads that run tasks --------- */
+
+typedef struct luaflow luaflow;
+
+typedef struct luaflow_options {
+    size_t size;          /* sizeof(luaflow_options) */
+    const char *store;    /* directory of the store */
+    bool create;          /* make the store when it is not there */
+    uint32_t event_queue; /* events kept for a host that does not poll; 0: 65,536 */
+} luaflow_options;
+
+#define LUAFLOW_OPTIONS_INIT { sizeof(luaflow_options), NULL, false, 0 }
+
+/* Opens the store; threads start with the first run. LUAFLOW_ENOTFOUND when
+ * there is no store and `create` is not set, LUAFLOW_ESTORE when it cannot be
+ * used. The caller closes `*out`. */
+LUAFLOW_API int luaflow_open(const luaflow_options *options, luaflow **out, luaflow_error *err);
+
+/* Cancels what runs, waits for steps that are running, frees. Accepts NULL. */
+LUAFLOW_API void luaflow_close(luaflow *rt);
+
+/* A descriptor that is readable when events wait for luaflow_poll; -1 before
+ * the first run. Owned by the runtime. */
+LUAFLOW_API int luaflow_fd(const luaflow *rt);
+
+/* Delivers waiting events to their runs' callbacks, for at most `seconds`;
+ * never waits for any. Returns how many were delivered. */
+LUAFLOW_API int luaflow_poll(luaflow *rt, double seconds);
+
+/* ---- runs ------------------------------------------------------------ */
+
+enum luaflow_event_type {
+    LUAFLOW_RUN_STARTED,
+    LUAFLOW_TASK_STARTED,
+    LUAFLOW_LINE,          /* stream, text */
+    LUAFLOW_TASK_FINISHED,
+    LUAFLOW_TASK_FAILED,   /* message, traceback */
+    LUAFLOW_TASK_RETRYING, /* message, traceback, delay */
+    LUAFLOW_TASK_REUSED,
+    LUAFLOW_PROGRESS,      /* of one step with many tasks: counts */
+    LUAFLOW_RUN_FINISHED   /* status, message when the store failed */
+};
+
+enum luaflow_status {
+    LUAFLOW_RUNNING,
+    LUAFLOW_DONE,
+    LUAFLOW_FAILED,
+    LUAFLOW_INTERRUPTED
+};
+
+/* How many tasks are in which state. */
+typedef struct luaflow_counts {
+    uint64_t started, done, failed, reused; /* reused ones are among the done */
+} luaflow_counts;
+
+/* Pointers in an event are good until the callback returns. What does not
+ * belong to the type is zero. */
+typedef struct luaflow_event {
+    size_t size;
+    int type; /* enum luaflow_event_type */
+    uint64_t run, task;
+    double time;
+    const char *step;      /* its name */
+    const char *path;      /* step and place, as in "eval[2][1]" */
+    uint32_t attempt;      /* from 0 */
+    uint32_t worker;       /* from 1 */
+    uint32_t pid;          /* of an isolated task */
+    int stream;            /* 1 stdout, 2 stderr */
+    const char *text;      /* a line without its newline */
+    size_t text_size;
+    const char *message, *traceback;
+    double delay;
+    int status;            /* enum luaflow_status */
+    luaflow_counts counts; /* of the step (progress) or the run (finished) */
+} luaflow_event;
+
+typedef void (*luaflow_event_fn)(void *payload, const luaflow_event *event);
+
+/* A parameter's value: `text` as on a command line, or canonical bytes. */
+typedef struct luaflow_param {
+    const char *name;
+    const char *text;
+    const void *value;
+    size_t value_size;
+} luaflow_param;
+
+typedef struct luaflow_run luaflow_run;
+
+typedef struct luaflow_run_options {
+    size_t size; /* sizeof(luaflow_run_options) */
+    const luaflow_param *params;
+    size_t n_params;
+    const char *const *tags;
+    size_t n_tags;
+    bool has_seed;
+    uint64_t seed;           /* for math.random; random when not given */
+    uint32_t max_workers;    /* 0: one per core */
+    uint32_t max_num_splits; /* 0: 1,000,000 */
+    uint32_t progress_after; /* past so many tasks of a step, events of single tasks that
+                                start or finish give way to LUAFLOW_PROGRESS; 0: never */
+    bool keep_going;
+    luaflow_event_fn on_event;
+    void *payload;
+} luaflow_run_options;
+
+#define LUAFLOW_RUN_OPTIONS_INIT \
+    { sizeof(luaflow_run_options), NULL, 0, NULL, 0, false, 0, 0, 0, 0, false, NULL, NULL }
+
+/* Checks parameters without making a run: LUAFLOW_EUSAGE says what is wrong.
+ * On success `*value` is the canonical map of all parameters (caller frees
+ * with luaflow_free); `value` may be NULL. */
+LUAFLOW_API int luaflow_flow_params(luaflow_flow *flow, const luaflow_param *params, size_t n,
+                                    void **value, size_t *size, luaflow_error *err);
+
+/* Makes a run of `flow`, stores it and starts it. Borrows `flow` until the
+ * run is closed; copies the options. LUAFLOW_EUSAGE for a wrong parameter,
+ * before a run is made. The caller closes `*out`. */
+LUAFLOW_API int luaflow_start(luaflow *rt, luaflow_flow *flow, const luaflow_run_options *options,
+                              luaflow_run **out, luaflow_error *err);
+
+/* Delivers events until the run has ended and its last event was delivered
+ * (returns 1), or until `seconds` have passed or a signal handler ran
+ * (returns 0). Negative seconds wait without end. */
+LUAFLOW_API int luaflow_wait(luaflow_run *run, double seconds);
+
+/* Starts no further task of this run; those that run are waited for and kept.
+ * It then ends as interrupted. Any thread. */
+LUAFLOW_API void luaflow_cancel(luaflow_run *run);
+
+/* The run's number, from 1, counted per store. */
+LUAFLOW_API uint64_t luaflow_run_id(const luaflow_run *run);
+
+/* enum luaflow_status, as of the events delivered so far. */
+LUAFLOW_API int luaflow_run_status(const luaflow_run *run);
+
+/* Why a run failed that no task failed, or why the store did; else NULL.
+ * *code (may be NULL) tells which LUAFLOW_E…. Borrowed until the run is closed. */
+LUAFLOW_API const char *luaflow_run_problem(const luaflow_run *run, int *code);
+
+/* Cancels the run if it still runs, waits for it, frees. Accepts NULL. */
+LUAFLOW_API void luaflow_run_close(luaflow_run *run);
+
+/* ---- reading the store ----------------------------------------------- */
+
+/* Frees what a function below gave to the caller. Accepts NULL. */
+LUAFLOW_API void luaflow_free(void *memory);
+
+typedef struct luaflow_step_info {
+    const char *name;
+    luaflow_counts counts;
+} luaflow_step_info;
+
+typedef struct luaflow_run_info {
+    uint64_t id;
+    uint64_t origin; /* the run it resumed, or 0 */
+    const char *flow;
+    int status; /* enum luaflow_status; a running run whose process died is interrupted */
+    double created_at, finished_at; /* 0 while it runs */
+    uint64_t seed;
+    luaflow_counts counts;
+    const char *const *tags; /* sorted */
+    size_t n_tags;
+    const luaflow_step_info *steps; /* in topological order */
+    size_t n_steps;
+    const char *problem; /* why it failed without a failed task, or NULL */
+} luaflow_run_info;
+
+/* Everything remembered of a run. Free `*out` (one block) with luaflow_free. */
+LUAFLOW_API int luaflow_run_read(luaflow *rt, uint64_t run, luaflow_run_info **out,
+                                 luaflow_error *err);
+
+/* Numbers of runs, newest first, below `before` (0: from the newest), of one
+ * flow and one tag where given. Writes at most `max`, the count to `*n`. */
+LUAFLOW_API int luaflow_runs_list(luaflow *rt, const char *flow, const char *tag, uint64_t before,
+                                  uint64_t *ids, size_t max, size_t *n, luaflow_error *err);
+
+enum luaflow_run_part { LUAFLOW_PART_SOURCE, LUAFLOW_PART_DESCRIPTION, LUAFLOW_PART_PARAMS };
+
+/* The source text, the description (as of luaflow_flow_describe) or the
+ * parameters (canonical map) of a run. Free `*bytes` with luaflow_free. */
+LUAFLOW_API int luaflow_run_part_read(luaflow *rt, uint64_t run, int part, void **bytes,
+                                      size_t *size, luaflow_error *err);
+
+/* Adds and removes tags in one transaction. */
+LUAFLOW_API int luaflow_run_tag(luaflow *rt, uint64_t run, const char *const *add, size_t n_add,
+                                const char *const *remove, size_t n_remove, luaflow_error *err);
+
+/* Numbers of finished tasks of a run, ascending, above `after`; only those of
+ * `step` where given; only failed ones where asked. */
+LUAFLOW_API int luaflow_tasks_list(luaflow *rt, uint64_t run, const char *step, bool failed,
+                                   uint64_t after, uint64_t *numbers, size_t max, size_t *n,
+                                   luaflow_error *err);
+
+typedef struct luaflow_artifact_info {
+    const char *name;
+    uint64_t size;   /* of the canonical bytes */
+    bool inherited;  /* passed on, not written by this task */
+} luaflow_artifact_info;
+
+typedef struct luaflow_task_info {
+    uint64_t run, task;
+    uint64_t origin_run, origin_task; /* where it ran, if reused; else 0 */
+    const char *step, *path;
+    bool failed;
+    uint32_t attempt, worker;
+    double started_at, finished_at;
+    const char *message, *traceback;        /* of a failed task */
+    const uint64_t *parents;                /* numbers in the same run, in input order */
+    size_t n_parents;
+    const luaflow_artifact_info *artifacts; /* all it passes on, sorted by name; no parameters */
+    size_t n_artifacts;
+} luaflow_task_info;
+
+/* Everything remembered of a finished task. Free `*out` with luaflow_free. */
+LUAFLOW_API int luaflow_task_read(luaflow *rt, uint64_t run, uint64_t task,
+                                  luaflow_task_info **out, luaflow_error *err);
+
+/* The canonical bytes of one artifact, verified. Free with luaflow_free. */
+LUAFLOW_API int luaflow_artifact_read(luaflow *rt, uint64_t run, uint64_t task, const char *name,
+                                      void **bytes, size_t *size, luaflow_error *err);
+
+typedef struct luaflow_log_entry {
+    uint64_t task;
+    uint32_t attempt;
+    double time;
+    int stream; /* 1 stdout, 2 stderr */
+    const char *text; /* as written, its newline included */
+    size_t text_size;
+} luaflow_log_entry;
+
+typedef struct luaflow_log {
+    const luaflow_log_entry *entries;
+    size_t n_entries;
+} luaflow_log;
+
+/* What one task printed, all attempts, in the order it was written. A task
+ * that runs may be asked too. Free `*out` with luaflow_free. */
+LUAFLOW_API int luaflow_log_read(luaflow *rt, uint64_t run, uint64_t task, luaflow_log **out,
+                                 luaflow_error *err);
+
+/* Numbers above `after` of tasks of a run that printed something, running
+ * ones included, with the step of each in `steps` (an index into the run's
+ * steps; may be NULL). */
+LUAFLOW_API int luaflow_logs_list(luaflow *rt, uint64_t run, uint64_t after, uint64_t *numbers,
+                                  uint32_t *steps, size_t max, size_t *n, luaflow_error *err);
+
+/* ---- values ---------------------------------------------------------- */
+
+/* Pushes the Lua value that `bytes` (canonical MessagePack) stand for onto
+ * `L`.  [-0, +1 on success, +0 on failure; raises only when Lua is out of memory] */
+LUAFLOW_API int luaflow_value_push(struct lua_State *L, const void *bytes, size_t size,
+                                   luaflow_error *err);
+
+/* Encodes the Lua value at `index`. Free `*bytes` with luaflow_free. `name`
+ * is what the message calls the value.  [-0, +0, raises only out of memory] */
+LUAFLOW_API int luaflow_value_encode(struct lua_State *L, int index, const char *name,
+                                     void **bytes, size_t *size, luaflow_error *err);
+
+/* ---- odds and ends --------------------------------------------------- */
+
+/* "luaflow 0.1.0" and the versions of the libraries, a line each. Free with
+ * luaflow_free. */
+LUAFLOW_API char *luaflow_versions(void);
+
+/* Pushes the module table of `require "luaflow.core"`, on which the Lua side
+ * of luaflow stands, and makes `require` find the modules that are compiled
+ * into this library.  [-0, +1, raises] */
+LUAFLOW_API int luaopen_luaflow(struct lua_State *L);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

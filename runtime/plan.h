@@ -1,0 +1,94 @@
+/* plan.h -- one run of a graph: which tasks are ready, who waits at which join.
+ * A pure machine: it is asked for ready tasks and told how they ended. Knows nothing
+ * of threads, files, Lua or the clock. Owner thread only.
+ *
+ * A frame is opened by every branch and foreach and closed by its join; frames stack
+ * as brackets do. The children of a foreach are numbered, not made: one is made when
+ * it is taken, so a fan-out of n costs 4 bytes a finished child and nothing for one
+ * that has not begun. */
+#ifndef LF_PLAN_H
+#define LF_PLAN_H
+
+#include "graph.h"
+
+/* Something of the plan's user that tasks carry along: the plan counts who holds it. */
+typedef struct lf_plan_hooks {
+    void (*hold)(void *thing); /* another holder */
+    void (*drop)(void *thing); /* a holder less */
+} lf_plan_hooks;
+
+typedef struct lf_plan lf_plan;
+
+/* What opened the frame around a task, shared by the tasks inside it and immutable. */
+typedef struct lf_frame_info {
+    uint32_t step;   /* the branch or foreach step */
+    uint64_t size;   /* how many children */
+    void *thing;     /* what lf_plan_finish was given for it (counted) */
+    uint32_t from;   /* the number of the task that opened it */
+} lf_frame_info;
+
+/* A task from when it is taken until it is finished. Fields are read only. */
+typedef struct lf_planned {
+    uint32_t number;         /* from 1, in the order of taking */
+    uint32_t step;
+    uint32_t index;          /* 1..size if the nearest frame is a foreach's, else 0 */
+    uint32_t turn;           /* 1, or the how-manyeth run of the step in this place */
+    lf_slice prefix;         /* the place (record.h) of all around it; borrowed while the task lives */
+    void *thing;             /* what its one parent left (counted), or NULL: `start`, joins */
+    uint32_t parent;         /* its parent's number; 0 for `start` and joins */
+    /* of a join: its inputs' numbers in order; the taker may take them away by setting
+     * `inputs` to NULL, and then frees them */
+    uint32_t *inputs;
+    uint32_t n_inputs;
+    void *opener;            /* of a join: the `thing` of the frame it closes (counted) */
+} lf_planned;
+
+/* How a task ended, for its successors' sake. */
+typedef struct lf_decision {
+    uint64_t width;  /* of a foreach: how many children */
+    uint32_t choice; /* of a switch: the step it chose */
+    void *thing;     /* for its children; held as often as the plan needs it */
+} lf_decision;
+
+/* A plan with `start` ready, or NULL when out of memory. Borrows `g`. */
+lf_plan *lf_plan_new(const lf_graph *g, lf_plan_hooks hooks);
+void lf_plan_free(lf_plan *p); /* drops everything held; accepts NULL */
+
+/* Of the steps with ready tasks for which `allow(payload, step)` holds (NULL: all), the
+ * last in topological order, or LF_NONE: depth first keeps few tasks alive. */
+uint32_t lf_plan_ready(const lf_plan *p, bool (*allow)(void *payload, uint32_t step), void *payload);
+
+/* How many tasks of `step` could be taken now. */
+uint64_t lf_plan_ready_count(const lf_plan *p, uint32_t step);
+
+/* Takes up to `max` ready tasks of `step`: concrete ones first, in the order they became
+ * ready, then children of open foreaches in index order, the innermost and newest frame
+ * first. Returns how many; fewer than possible only when out of memory. */
+size_t lf_plan_take(lf_plan *p, uint32_t step, size_t max, lf_planned **out);
+
+/* Puts back a task that was taken but never started; it keeps its number and is the
+ * next to be taken of its step. */
+void lf_plan_return(lf_plan *p, lf_planned *task);
+
+/* The task succeeded; `task` is gone afterwards, and its successors are ready. LUAFLOW_OK
+ * or LUAFLOW_ENOMEM. */
+int lf_plan_finish(lf_plan *p, lf_planned *task, const lf_decision *decision);
+
+/* The task failed for good: nothing after it can run. `task` is gone afterwards. */
+void lf_plan_fail(lf_plan *p, lf_planned *task);
+
+/* Whether the last step has finished. */
+bool lf_plan_done(const lf_plan *p);
+
+/* How many tasks are taken and not finished. */
+uint64_t lf_plan_running(const lf_plan *p);
+
+/* How many steps no task of which was ever taken. */
+uint32_t lf_plan_never_ran(const lf_plan *p);
+
+/* Walks the frames around `task` from the inside out: fills `info` and the task's index
+ * in that frame (from 1; for a branch, which of its targets). *cursor starts as NULL;
+ * false at the end. */
+bool lf_plan_frame(const lf_planned *task, const void **cursor, lf_frame_info *info, uint32_t *index);
+
+#endif

@@ -1,0 +1,118 @@
+/* store.h -- one directory, one LMDB environment: blobs by key, tasks and runs
+ * by number. The one room that knows LMDB; knows nothing of Lua or libevent.
+ *
+ * A store may be used by any thread: each begins its own short views. Write
+ * transactions belong to one thread at a time. Every failure is LUAFLOW_ESTORE
+ * with a sentence naming the file and the cure, unless said otherwise. */
+#ifndef LF_STORE_H
+#define LF_STORE_H
+
+#include "record.h"
+
+typedef struct lf_store lf_store;
+
+/* Opens the store in `dir`. When there is none, makes one (directory 0700; whole
+ * or not at all) if `create`, else fails with LUAFLOW_ENOTFOUND. A directory that
+ * may only be read is opened for reading. Opening the same store again in this
+ * process gives the same environment, counted. The caller closes `*out`. */
+int lf_store_open(const char *dir, bool create, lf_store **out, luaflow_error *err);
+
+/* Accepts NULL. */
+void lf_store_close(lf_store *s);
+
+const char *lf_store_dir(const lf_store *s);
+
+/* ---- reading ---- */
+
+/* A snapshot. Belongs to the thread that began it; short, never held while Lua
+ * code of a user runs. Slices read from it are borrowed until it ends. */
+typedef struct lf_view lf_view;
+
+int lf_view_begin(lf_store *s, lf_view **out, luaflow_error *err);
+void lf_view_end(lf_view *v); /* accepts NULL */
+
+/* The value behind `ref`, verified and copied out; inline ones too. */
+int lf_view_blob(lf_view *v, const lf_ref *ref, lf_buf **out, luaflow_error *err);
+
+/* A finished task's record, checked. LUAFLOW_ENOTFOUND when it is not there. */
+int lf_view_task(lf_view *v, uint32_t run, uint32_t task, lf_task_record *out, luaflow_error *err);
+
+/* What the task passes on under `name`: its own output, or its base's. False in
+ * `*found` (and LUAFLOW_OK) when there is none, or when it was removed. */
+int lf_view_output(lf_view *v, uint32_t run, const lf_task_record *task, lf_slice name, lf_ref *ref,
+                   bool *found, luaflow_error *err);
+
+/* Numbers of finished tasks of a run in ascending order, above `after`: of all
+ * steps (`step` LF_ANY) or of one, all or only failed ones. */
+#define LF_ANY UINT32_MAX
+int lf_view_tasks(lf_view *v, uint32_t run, uint32_t step, bool failed, uint32_t after,
+                  uint32_t *numbers, size_t max, size_t *n, luaflow_error *err);
+
+int lf_view_run(lf_view *v, uint32_t run, lf_run_record *record, lf_run_state *state,
+                luaflow_error *err); /* LUAFLOW_ENOTFOUND too */
+
+/* Numbers of runs, newest first, below `before` (0: all), of a flow and a tag if
+ * these are not NULL. */
+int lf_view_runs(lf_view *v, const char *flow, const char *tag, uint32_t before, uint32_t *runs,
+                 size_t max, size_t *n, luaflow_error *err);
+
+/* Hears one piece of a log; a false answer ends the walk. */
+typedef bool (*lf_log_fn)(void *payload, uint32_t task, uint32_t attempt, const lf_log_piece *piece);
+
+/* Tells the pieces of one task's log in the order they were written. */
+int lf_view_log(lf_view *v, uint32_t run, uint32_t task, lf_log_fn tell, void *payload,
+                luaflow_error *err);
+
+/* Numbers (ascending, above `after`) of the tasks of a run with a log, and the
+ * step of each. */
+int lf_view_logs(lf_view *v, uint32_t run, uint32_t after, uint32_t *tasks, uint32_t *steps,
+                 size_t max, size_t *n, luaflow_error *err);
+
+/* ---- writing ---- */
+
+/* A write transaction. Nothing is seen by others, or durable, before
+ * lf_write_commit; but one with very large blobs may commit what it has so far
+ * on the way, which is why blobs are put before the records that need them. */
+typedef struct lf_write lf_write;
+
+int lf_write_begin(lf_store *s, lf_write **out, luaflow_error *err);
+int lf_write_commit(lf_write *w, luaflow_error *err); /* frees `w` either way */
+void lf_write_abort(lf_write *w);                     /* frees; accepts NULL */
+
+/* Makes sure that the store has `bytes` under `key`: compares them with what is
+ * there, puts them if nothing is. Tells the salt they are found under (not 0
+ * only after a proven collision). Damaged bytes under the key are replaced. */
+int lf_write_blob(lf_write *w, const lf_key *key, lf_slice bytes, uint8_t *salt,
+                  luaflow_error *err);
+
+/* Puts a finished task's record (as lf_task_record_put wrote it). */
+int lf_write_task(lf_write *w, uint32_t run, uint32_t task, lf_slice record, luaflow_error *err);
+
+/* Enters finished tasks of one step, in ascending order, into the index of
+ * steps: one entry for many. */
+int lf_write_index(lf_write *w, uint32_t run, uint32_t step, bool failed, const uint32_t *tasks,
+                   size_t n, luaflow_error *err);
+
+/* Puts one piece of a log after those already there for this task. */
+int lf_write_log(lf_write *w, uint32_t run, uint32_t task, uint32_t attempt, uint32_t sequence,
+                 const lf_log_piece *piece, luaflow_error *err);
+
+/* Takes the next run number, and puts the run's record and state under it, with
+ * the entries by flow and by tag. */
+int lf_write_run(lf_write *w, const lf_run_record *record, const lf_run_state *state,
+                 uint32_t *run, luaflow_error *err);
+/* The number that lf_write_run will take in this transaction. */
+int lf_write_next_run(lf_write *w, uint32_t *run, luaflow_error *err);
+
+int lf_write_state(lf_write *w, uint32_t run, const lf_run_state *state, luaflow_error *err);
+
+/* Replaces the tags of a run (strings, sorted, each once). */
+int lf_write_tags(lf_write *w, uint32_t run, uint32_t n_tags, lf_slice tags, luaflow_error *err);
+
+/* Reads what this transaction sees: a view that ends with it (do not end it). */
+lf_view *lf_write_view(lf_write *w);
+
+/* "LMDB 0.9.24: (date)". */
+const char *lf_store_library(void);
+
+#endif
