@@ -71,6 +71,16 @@ typedef struct luaflow_flow luaflow_flow;
  * valid flow. The caller closes `*out`. */
 LUAFLOW_API int luaflow_flow_load(const char *path, luaflow_flow **out, luaflow_error *err);
 
+/* An attribute for every step that may have it and has none of its own, as
+ * `--with retry=2` says it: `value` is a number, true, false or a string. */
+typedef struct luaflow_attribute {
+    const char *name, *value;
+} luaflow_attribute;
+
+/* luaflow_flow_load, with such attributes. LUAFLOW_EUSAGE for a wrong one. */
+LUAFLOW_API int luaflow_flow_load_with(const char *path, const luaflow_attribute *with, size_t n,
+                                       luaflow_flow **out, luaflow_error *err);
+
 /* The same for source text in memory. `name` stands for the file in messages
  * and gives the flow its default name. */
 LUAFLOW_API int luaflow_flow_load_string(const char *source, size_t size, const char *name,
@@ -184,12 +194,13 @@ typedef struct luaflow_run_options {
     uint32_t progress_after; /* past so many tasks of a step, events of single tasks that
                                 start or finish give way to LUAFLOW_PROGRESS; 0: never */
     bool keep_going;
+    const char *run_id_file; /* gets the id and a newline before the first task starts */
     luaflow_event_fn on_event;
     void *payload;
 } luaflow_run_options;
 
 #define LUAFLOW_RUN_OPTIONS_INIT \
-    { sizeof(luaflow_run_options), NULL, 0, NULL, 0, false, 0, 0, 0, 0, false, NULL, NULL }
+    { sizeof(luaflow_run_options), NULL, 0, NULL, 0, false, 0, 0, 0, 0, false, NULL, NULL, NULL }
 
 /* Checks parameters without making a run: LUAFLOW_EUSAGE says what is wrong.
  * On success `*value` is the canonical map of all parameters (caller frees
@@ -336,6 +347,11 @@ LUAFLOW_API int luaflow_logs_list(luaflow *rt, uint64_t run, uint64_t after, uin
 LUAFLOW_API int luaflow_value_push(struct lua_State *L, const void *bytes, size_t size,
                                    luaflow_error *err);
 
+/* The same, but instances of registered classes come as tables whose metatable is
+ * { __luaflow_class = name }, so that a tool can show what they are. */
+LUAFLOW_API int luaflow_value_push_marked(struct lua_State *L, const void *bytes, size_t size,
+                                          luaflow_error *err);
+
 /* Encodes the Lua value at `index`. Free `*bytes` with luaflow_free. `name`
  * is what the message calls the value.  [-0, +0, raises only out of memory] */
 LUAFLOW_API int luaflow_value_encode(struct lua_State *L, int index, const char *name,
@@ -347,9 +363,16 @@ LUAFLOW_API int luaflow_value_encode(struct lua_State *L, int index, const char 
  * luaflow_free. */
 LUAFLOW_API char *luaflow_versions(void);
 
+/* Makes `require` in this state find the modules that are compiled into this
+ * library, and prepares it for luaflow_value_push and _encode. Once per state.
+ * [-0, +0, raises] */
+LUAFLOW_API void luaflow_furnish(struct lua_State *L);
+
 /* Pushes the module table of `require "luaflow.core"`, on which the Lua side
- * of luaflow stands, and makes `require` find the modules that are compiled
- * into this library.  [-0, +1, raises] */
+ * of luaflow stands.  [-0, +1, raises] */
+LUAFLOW_API int luaopen_luaflow_core(struct lua_State *L);
+
+/* The same under the name by which `require "luaflow"` finds a C module. */
 LUAFLOW_API int luaopen_luaflow(struct lua_State *L);
 
 #ifdef __cplusplus
