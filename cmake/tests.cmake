@@ -1,0 +1,62 @@
+# What ctest runs. Labels: unit (C rooms), spec (the Lua library), flows (whole runs of
+# the command), style (the source itself).
+
+pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+find_program(BUSTED busted REQUIRED)
+find_program(LUACHECK luacheck REQUIRED)
+
+set(sanitizers
+  ASAN_OPTIONS=detect_leaks=1
+  UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+  TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1)
+if(LUAFLOW_SANITIZE)
+  set(patience 5) # how much slower things may be
+else()
+  set(patience 1)
+endif()
+
+# luaflow_test(NAME LABEL SECONDS COMMAND…)
+function(luaflow_test name label seconds)
+  math(EXPR timeout "${seconds} * ${patience}")
+  add_test(NAME ${name} COMMAND ${ARGN} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${timeout} ENVIRONMENT "${sanitizers}")
+endfunction()
+
+# One program a room. They take from the library of all rooms what they need.
+add_library(house STATIC EXCLUDE_FROM_ALL $<TARGET_OBJECTS:rooms>)
+target_link_libraries(house PUBLIC $<TARGET_PROPERTY:rooms,INTERFACE_LINK_LIBRARIES>)
+target_include_directories(house PUBLIC $<TARGET_PROPERTY:rooms,INTERFACE_INCLUDE_DIRECTORIES>)
+file(GLOB files CONFIGURE_DEPENDS tests/unit/test_*.c)
+foreach(file IN LISTS files)
+  cmake_path(GET file STEM program)
+  string(REPLACE test_ "" room ${program})
+  add_executable(${program} ${file})
+  target_link_libraries(${program} PRIVATE house PkgConfig::LUAJIT PkgConfig::CMOCKA)
+  set_target_properties(${program} PROPERTIES RUNTIME_OUTPUT_DIRECTORY tests)
+  luaflow_test(unit/${room} unit 60 ${program})
+endforeach()
+
+# Their host is plain luajit, which cannot load a module that wants a sanitizer's runtime.
+if(NOT LUAFLOW_SANITIZE)
+  file(GLOB files CONFIGURE_DEPENDS tests/spec/*_spec.lua)
+  foreach(file IN LISTS files)
+    cmake_path(GET file STEM name)
+    string(REGEX REPLACE _spec$ "" name ${name})
+    luaflow_test(spec/${name} spec 60 ${CMAKE_SOURCE_DIR}/tests/run_spec ${CMAKE_BINARY_DIR} ${file})
+  endforeach()
+endif()
+
+if(TARGET luaflow)
+  file(GLOB files CONFIGURE_DEPENDS tests/flows/test_*.lua)
+  foreach(file IN LISTS files)
+    cmake_path(GET file STEM name)
+    string(REPLACE test_ "" name ${name})
+    luaflow_test(flows/${name} flows 120 ${LUAJIT} ${file})
+    set_property(TEST flows/${name} APPEND PROPERTY ENVIRONMENT LUAFLOW=$<TARGET_FILE:luaflow>)
+  endforeach()
+endif()
+
+if(NOT LUAFLOW_SANITIZE)
+  luaflow_test(layers style 10 ${LUAJIT} ${CMAKE_SOURCE_DIR}/tests/layers ${CMAKE_SOURCE_DIR}/runtime)
+  luaflow_test(luacheck style 60 ${LUACHECK} --quiet lua flows tests tests/layers cmake/embed.lua)
+endif()
