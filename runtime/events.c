@@ -1,0 +1,162 @@
+/* events.c -- what the world is told: a bounded queue to the host's thread. */
+#include "events.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+struct lf_events {
+    pthread_mutex_t lock; /* a leaf; the descriptor changes under it, so that it is readable
+                             exactly while there are events */
+    lf_queue lines, rest; /* each in order; `order` merges them */
+    uint64_t next;
+    uint32_t count, max;
+    int fd;
+    atomic_uint_fast64_t lost;
+};
+
+static void signal_some(lf_events *q)
+{
+    uint64_t one = 1;
+    while (write(q->fd, &one, sizeof one) < 0 && errno == EINTR) {
+    }
+}
+
+static void signal_none(lf_events *q)
+{
+    uint64_t count;
+    while (read(q->fd, &count, sizeof count) < 0 && errno == EINTR) {
+    }
+}
+
+static char *keep(char **at, const char *text, size_t size)
+{
+    char *copy = *at;
+    memcpy(copy, text, size);
+    copy[size] = 0;
+    *at += size + 1;
+    return copy;
+}
+
+lf_event *lf_event_new(const luaflow_event *told, void *owner)
+{
+    const char *from[] = {told->step, told->path, told->text, told->message, told->traceback};
+    size_t size[5], all = 0;
+    for (int i = 0; i < 5; i++) {
+        size[i] = from[i] == NULL ? 0 : i == 2 ? told->text_size : strlen(from[i]);
+        all += from[i] == NULL ? 0 : size[i] + 1;
+    }
+    lf_event *e = malloc(sizeof *e + all);
+    if (e == NULL)
+        return NULL;
+    e->owner = owner;
+    e->told = *told;
+    e->told.size = sizeof e->told;
+    const char **to[] = {&e->told.step, &e->told.path, &e->told.text, &e->told.message,
+                         &e->told.traceback};
+    char *at = e->text;
+    for (int i = 0; i < 5; i++)
+        if (from[i] != NULL)
+            *to[i] = keep(&at, from[i], size[i]);
+    return e;
+}
+
+void lf_event_free(lf_event *e) { free(e); }
+
+lf_events *lf_events_new(uint32_t max)
+{
+    lf_events *q = calloc(1, sizeof *q);
+    if (q == NULL)
+        return NULL;
+    q->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (q->fd < 0) {
+        free(q);
+        return NULL;
+    }
+    pthread_mutex_init(&q->lock, NULL);
+    lf_queue_init(&q->lines);
+    lf_queue_init(&q->rest);
+    q->max = max;
+    return q;
+}
+
+void lf_events_free(lf_events *q)
+{
+    if (q == NULL)
+        return;
+    for (lf_event *e; (e = lf_events_take(q)) != NULL;)
+        lf_event_free(e);
+    close(q->fd);
+    pthread_mutex_destroy(&q->lock);
+    free(q);
+}
+
+static lf_event *first(lf_queue *q) { return q->head ? LF_OF(q->head, lf_event, node) : NULL; }
+
+/* What gives way when the queue is full: the oldest line, else the oldest event that is
+ * not about a whole run; NULL when there is none. */
+static lf_event *pop_least(lf_events *q)
+{
+    lf_event *e = first(&q->lines);
+    if (e != NULL) {
+        lf_queue_pop(&q->lines);
+        return e;
+    }
+    e = first(&q->rest);
+    if (e == NULL || e->told.type == LUAFLOW_RUN_STARTED || e->told.type == LUAFLOW_RUN_FINISHED)
+        return NULL;
+    lf_queue_pop(&q->rest);
+    return e;
+}
+
+void lf_events_post(lf_events *q, lf_event *e)
+{
+    if (e == NULL) {
+        atomic_fetch_add(&q->lost, 1);
+        return;
+    }
+    lf_event *dropped = NULL;
+    pthread_mutex_lock(&q->lock);
+    if (q->count >= q->max && (dropped = pop_least(q)) != NULL)
+        q->count--;
+    e->order = q->next++;
+    lf_queue_push(e->told.type == LUAFLOW_LINE ? &q->lines : &q->rest, &e->node);
+    if (q->count++ == 0)
+        signal_some(q);
+    pthread_mutex_unlock(&q->lock);
+    if (dropped != NULL) {
+        atomic_fetch_add(&q->lost, 1);
+        lf_event_free(dropped);
+    }
+}
+
+lf_event *lf_events_take(lf_events *q)
+{
+    pthread_mutex_lock(&q->lock);
+    lf_event *line = first(&q->lines), *other = first(&q->rest);
+    lf_event *e = line == NULL || (other != NULL && other->order < line->order) ? other : line;
+    if (e != NULL) {
+        lf_queue_pop(e == line ? &q->lines : &q->rest);
+        if (--q->count == 0)
+            signal_none(q);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return e;
+}
+
+bool lf_events_wait(lf_events *q, double seconds)
+{
+    struct pollfd p = {q->fd, POLLIN, 0};
+    struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    return ppoll(&p, 1, seconds < 0 ? NULL : &t, NULL) > 0;
+}
+
+int lf_events_fd(const lf_events *q) { return q->fd; }
+
+uint64_t lf_events_lost(const lf_events *q) { return atomic_load(&q->lost); }

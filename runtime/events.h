@@ -1,0 +1,44 @@
+/* events.h -- what the world is told: a bounded queue from many threads to the host's.
+ * When the host does not take events, the oldest printed lines are dropped first, and
+ * counted. Knows nothing of tasks or stores. */
+#ifndef LF_EVENTS_H
+#define LF_EVENTS_H
+
+#include "error.h"
+#include "queue.h"
+
+typedef struct lf_event {
+    lf_node node;
+    uint64_t order;
+    void *owner; /* whose event it is: the host's run */
+    luaflow_event told;
+    char text[]; /* everything `told` points to */
+} lf_event;
+
+/* A copy of `told` with all its strings, or NULL. */
+lf_event *lf_event_new(const luaflow_event *told, void *owner);
+void lf_event_free(lf_event *e);
+
+typedef struct lf_events lf_events;
+
+/* Keeps at most `max` events. NULL when out of memory or descriptors. */
+lf_events *lf_events_new(uint32_t max);
+void lf_events_free(lf_events *q); /* and all inside; accepts NULL */
+
+/* Any thread. Takes `e` (NULL, for out of memory, is counted as lost). Never blocks. */
+void lf_events_post(lf_events *q, lf_event *e);
+
+/* Host thread. The oldest event, which the caller frees, or NULL. */
+lf_event *lf_events_take(lf_events *q);
+
+/* Host thread. Waits until there is one, at most `seconds` (negative: without end).
+ * False when the time is over or a signal handler ran. */
+bool lf_events_wait(lf_events *q, double seconds);
+
+/* Readable when events wait; owned by the queue. */
+int lf_events_fd(const lf_events *q);
+
+/* How many were dropped so far. Any thread. */
+uint64_t lf_events_lost(const lf_events *q);
+
+#endif
