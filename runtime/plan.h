@@ -4,8 +4,12 @@
  *
  * A frame is opened by every branch and foreach and closed by its join; frames stack
  * as brackets do. The children of a foreach are numbered, not made: one is made when
- * it is taken, so a fan-out of n costs 4 bytes a finished child and nothing for one
- * that has not begun. */
+ * it is taken, so a fan-out of n costs 4 bytes a child and nothing else for one that
+ * has not begun.
+ *
+ * A task is told from the others of its step by its place (record.h): an index for each
+ * foreach around it, and for a step in a loop its turn. Turns are counted within an
+ * element of a foreach; a branch adds nothing to a place and starts no new count. */
 #ifndef LF_PLAN_H
 #define LF_PLAN_H
 
@@ -33,7 +37,7 @@ typedef struct lf_planned {
     uint32_t step;
     uint32_t index;          /* 1..size if the nearest frame is a foreach's, else 0 */
     uint32_t turn;           /* 1, or the how-manyeth run of the step in this place */
-    lf_slice prefix;         /* the place (record.h) of all around it; borrowed while the task lives */
+    lf_slice prefix;         /* the place without index and turn; borrowed while the task lives */
     void *thing;             /* what its one parent left (counted), or NULL: `start`, joins */
     uint32_t parent;         /* its parent's number; 0 for `start` and joins */
     /* of a join: its inputs' numbers in order; the taker may take them away by setting
@@ -66,15 +70,17 @@ uint64_t lf_plan_ready_count(const lf_plan *p, uint32_t step);
  * first. Returns how many; fewer than possible only when out of memory. */
 size_t lf_plan_take(lf_plan *p, uint32_t step, size_t max, lf_planned **out);
 
-/* Puts back a task that was taken but never started; it keeps its number and is the
- * next to be taken of its step. */
+/* Puts back a task that was taken but never started; it keeps its number. Tasks put back
+ * are the next to be taken of their step, in the order of their numbers. */
 void lf_plan_return(lf_plan *p, lf_planned *task);
 
-/* The task succeeded; `task` is gone afterwards, and its successors are ready. LUAFLOW_OK
- * or LUAFLOW_ENOMEM. */
+/* The task succeeded; `task` is gone afterwards, and its successors are ready. Else it
+ * was as with lf_plan_fail: LUAFLOW_ENOMEM, or LUAFLOW_EUSAGE when the run would have
+ * more than 2^32-1 tasks. */
 int lf_plan_finish(lf_plan *p, lf_planned *task, const lf_decision *decision);
 
-/* The task failed for good: nothing after it can run. `task` is gone afterwards. */
+/* The task failed for good: nothing after it can run, but what does not depend on it
+ * can. `task` is gone afterwards. */
 void lf_plan_fail(lf_plan *p, lf_planned *task);
 
 /* Whether the last step has finished. */
@@ -83,7 +89,7 @@ bool lf_plan_done(const lf_plan *p);
 /* How many tasks are taken and not finished. */
 uint64_t lf_plan_running(const lf_plan *p);
 
-/* How many steps no task of which was ever taken. */
+/* How many steps no task of which was ever taken (and not put back). */
 uint32_t lf_plan_never_ran(const lf_plan *p);
 
 /* Walks the frames around `task` from the inside out: fills `info` and the task's index
