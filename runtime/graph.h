@@ -64,6 +64,8 @@ typedef struct lf_step_spec {
     const char *const *case_texts; /* how a message shows each key */
     const char *over;
     lf_attributes attributes;
+    bool broken; /* known to be wrong, and told: nothing is told that follows from it,
+                    and sealing fails */
 } lf_step_spec;
 
 /* An empty graph, to be filled with lf_graph_add and sealed, or NULL. */
