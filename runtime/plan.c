@@ -566,7 +566,8 @@ uint64_t lf_plan_running(const lf_plan *p) { return p->running; }
 
 uint32_t lf_plan_never_ran(const lf_plan *p) { return p->never_ran; }
 
-bool lf_plan_frame(const lf_planned *seen, const void **cursor, lf_frame_info *info, uint32_t *index)
+bool lf_plan_frame(const lf_planned *seen, const void **cursor, lf_frame_info *info,
+                   uint32_t *index)
 {
     const task *t = LF_OF(seen, task, seen);
     const frame *inner = *cursor;

@@ -60,7 +60,8 @@ void lf_plan_free(lf_plan *p); /* drops everything held; accepts NULL */
 
 /* Of the steps with ready tasks for which `allow(payload, step)` holds (NULL: all), the
  * last in topological order, or LF_NONE: depth first keeps few tasks alive. */
-uint32_t lf_plan_ready(const lf_plan *p, bool (*allow)(void *payload, uint32_t step), void *payload);
+uint32_t lf_plan_ready(const lf_plan *p, bool (*allow)(void *payload, uint32_t step),
+                       void *payload);
 
 /* How many tasks of `step` could be taken now. */
 uint64_t lf_plan_ready_count(const lf_plan *p, uint32_t step);
@@ -95,6 +96,7 @@ uint32_t lf_plan_never_ran(const lf_plan *p);
 /* Walks the frames around `task` from the inside out: fills `info` and the task's index
  * in that frame (from 1; for a branch, which of its targets). *cursor starts as NULL;
  * false at the end. */
-bool lf_plan_frame(const lf_planned *task, const void **cursor, lf_frame_info *info, uint32_t *index);
+bool lf_plan_frame(const lf_planned *task, const void **cursor, lf_frame_info *info,
+                   uint32_t *index);
 
 #endif

@@ -676,8 +676,8 @@ TEST(ready_steps_are_found_among_thousands)
     for (size_t i = 0; i < WIDTH; i++) {
         snprintf(names[i], sizeof names[i], "a%05zu", i);
         next[i] = names[i];
-        CHECK_INT(lf_graph_add(g, &(lf_step_spec){.name = names[i], .kind = LF_LINEAR, .next = &join,
-                                                  .n_next = 1}), LUAFLOW_OK);
+        CHECK_INT(lf_graph_add(g, &(lf_step_spec){.name = names[i], .kind = LF_LINEAR,
+                                                  .next = &join, .n_next = 1}), LUAFLOW_OK);
     }
     CHECK_INT(lf_graph_add(g, &(lf_step_spec){.name = "start", .kind = LF_BRANCH, .next = next,
                                               .n_next = WIDTH}), LUAFLOW_OK);
@@ -820,7 +820,8 @@ TEST(a_wide_foreach_costs_four_bytes_an_element_and_what_is_running)
     CHECK(most_things <= 2 + AT_ONCE);
     lf_planned *j = take(&w, "j");
     CHECK_INT(j->n_inputs, WIDTH);
-    for (uint32_t i = 0; i < WIDTH; i++) { /* a's and b's numbers alternate in eights, b's backwards */
+    /* the numbers of a's and b's alternate in eights, and b's run backwards */
+    for (uint32_t i = 0; i < WIDTH; i++) {
         uint32_t first = 2 + i / AT_ONCE * 2 * AT_ONCE + AT_ONCE;
         CHECK(j->inputs[i] == first + (AT_ONCE - 1 - i % AT_ONCE));
     }
