@@ -1,0 +1,228 @@
+--- The command line: finds the command, reads its options, tells what went wrong.
+--- Host only. One file per command (luaflow.cli.*), loaded when it is used, so that a
+--- short run starts quickly.
+---
+--- A command is a table:
+---   summary                what it does, in a line
+---   declare(parser)        its arguments and options, to lua-argparse
+---   run(args) → exit code, or nil, message, code (as luaflow.core fails)
+---   parse(argv) → args, or nil, message: where argparse alone does not do
+local process = require "luaflow.process"
+
+local cli = {}
+
+cli.DONE, cli.RUN_FAILED, cli.USAGE, cli.STORE, cli.INTERRUPTED = 0, 1, 2, 3, 130
+
+local exit_codes = {
+  usage = cli.USAGE, flow = cli.USAGE, notfound = cli.USAGE,
+  store = cli.STORE, value = cli.STORE, memory = cli.STORE,
+  step = cli.RUN_FAILED,
+}
+
+local COMMANDS = {
+  { "run", "run a flow" },
+  { "check", "check a flow's graph" },
+  { "show", "show a flow's steps" },
+  { "runs", "list runs, newest first" },
+  { "status", "show one run, step by step" },
+  { "dump", "show the artifacts of tasks" },
+  { "get", "write one artifact as it is" },
+  { "logs", "show what tasks printed" },
+  { "tag", "add, remove or list tags of a run" },
+  { "version", "show the versions of luaflow and its libraries" },
+}
+
+-- ---- what commands share --------------------------------------------------------
+
+local waiting, waiting_size = {}, 0
+local ENOUGH = 64 * 1024
+
+--- Writes at once what cli.write gathered. A full disk is an error; a reader that has
+--- left ends the command.
+function cli.flush()
+  local text = table.concat(waiting)
+  waiting, waiting_size = {}, 0
+  if text == "" then return end
+  local ok, message = process.write(1, text)
+  if not ok then error({ message = "cannot write to standard output: " .. message }, 0) end
+end
+
+--- Writes to stdout.
+function cli.write(text)
+  waiting[#waiting + 1] = text
+  waiting_size = waiting_size + #text
+  if waiting_size >= ENOUGH then cli.flush() end
+end
+
+function cli.warn(text) process.write(2, text) end
+
+--- `; did you mean 'runs'?`
+function cli.suggestion(wrong, names)
+  local near = require("luaflow.nearest").name(wrong, names)
+  return near and ("; did you mean '%s'?"):format(near) or ""
+end
+
+--- The store of this command: --store, else $LUAFLOW_STORE, else the nearest .luaflow
+--- directory here or above, else ./.luaflow.
+function cli.store_directory(args)
+  if args.store then return args.store end
+  local from_environment = os.getenv("LUAFLOW_STORE")
+  if from_environment and from_environment ~= "" then return from_environment end
+  local here = process.cwd()
+  while here do
+    local candidate = (here == "/" and "" or here) .. "/.luaflow"
+    if process.is_directory(candidate) then return candidate end
+    here = here ~= "/" and here:gsub("/[^/]*$", "") or nil
+    if here == "" then here = "/" end
+  end
+  return ".luaflow"
+end
+
+--- Opens the store for reading.
+--- @return userdata? runtime, string? message, string? code
+function cli.open(args)
+  local directory = cli.store_directory(args)
+  local rt, message, code = require("luaflow.core").open { store = directory, create = false }
+  if rt == nil and code == "notfound" then
+    return nil, ("there is no store at %s; 'luaflow run' makes one, --store names another"):format(directory), code
+  end
+  return rt, message, code
+end
+
+--- Opens the store, calls body(rt), closes it, and returns what body did.
+function cli.with_store(args, body)
+  local rt, message, code = cli.open(args)
+  if rt == nil then return nil, message, code end
+  local ok, status, why, kind = pcall(body, rt)
+  rt:close()
+  if not ok then error(status, 0) end
+  return status, why, kind
+end
+
+--- Loads a flow file, `with` attributes for every step.
+--- @return userdata? flow, string? message, string? code
+function cli.load_flow(path, with)
+  if not process.exists(path) then return nil, ("there is no file %s"):format(path), "usage" end
+  return require("luaflow.core").load(path, with or {})
+end
+
+--- For argparse: a whole number from `least` to `most`.
+function cli.whole_number(least, most)
+  return function(text)
+    local n = text:find("^%d+$") and tonumber(text)
+    if n and n >= least and n <= most then return n end
+    return nil, ("'%s' is not a whole number from %d to %d"):format(text, least, most)
+  end
+end
+
+-- ---- from argv to a command -----------------------------------------------------
+
+local function overview()
+  local lines = { "Usage: luaflow COMMAND [options]", "", "Runs flows written in Lua.", "", "Commands:" }
+  for _, command in ipairs(COMMANDS) do
+    lines[#lines + 1] = ("   %-10s %s"):format(command[1], command[2])
+  end
+  lines[#lines + 1] = ""
+  lines[#lines + 1] = "'luaflow COMMAND --help' tells more about one of them."
+  return table.concat(lines, "\n") .. "\n"
+end
+
+local function command_names()
+  local names = {}
+  for i, command in ipairs(COMMANDS) do names[i] = command[1] end
+  return names
+end
+
+local function find_command(name)
+  for _, command in ipairs(COMMANDS) do
+    if command[1] == name then return require("luaflow.cli." .. name) end
+  end
+  return nil
+end
+
+--- The parser of a command, with the options that all of them have.
+function cli.parser(name, command)
+  local parser = require "argparse"("luaflow " .. name, command.summary)
+    :add_help(false)
+    :help_max_width(88)
+    :usage_max_width(88)
+  command.declare(parser)
+  parser:option("--store", "the store (default: $LUAFLOW_STORE, else the nearest .luaflow directory here or above)")
+    :argname "DIR"
+  parser:flag("-h --help", "show this help and exit")
+  return parser
+end
+
+--- Shows a command's help.
+function cli.help(parser)
+  cli.write(parser:get_help() .. "\n")
+  cli.flush()
+  return cli.DONE
+end
+
+local function wants_help(argv)
+  for _, arg in ipairs(argv) do
+    if arg == "--" then return false end
+    if arg == "--help" or arg == "-h" then return true end
+  end
+  return false
+end
+
+-- Says what went wrong; the exit code of it.
+local function fail(message, code, name)
+  cli.warn("luaflow: " .. message .. "\n")
+  if code == "usage" then
+    cli.warn(name and ("Try 'luaflow %s --help'.\n"):format(name) or "Try 'luaflow --help'.\n")
+  end
+  return exit_codes[code] or cli.USAGE
+end
+
+local function run_command(name, command, argv)
+  if wants_help(argv) and not command.parse then
+    return cli.help(cli.parser(name, command))
+  end
+  local args, message, code
+  if command.parse then
+    args, message, code = command.parse(argv, wants_help(argv))
+  else
+    local ok, parsed = cli.parser(name, command):pparse(argv)
+    if ok then args = parsed else message, code = parsed, "usage" end
+  end
+  if args == nil then return fail(message, code, name) end
+  local status
+  status, message, code = command.run(args)
+  cli.flush()
+  if status == nil then return fail(message, code, name) end
+  return status
+end
+
+--- Runs the command that `argv` names.
+--- @return number exit code
+function cli.main(argv)
+  local name = argv[1]
+  if name == nil then
+    cli.warn(overview())
+    return cli.USAGE
+  end
+  if name == "--help" or name == "-h" then
+    cli.write(overview())
+    cli.flush()
+    return cli.DONE
+  end
+  if name == "--version" then name = "version" end
+  local command = find_command(name)
+  if command == nil then
+    local what = name:sub(1, 1) == "-" and "option" or "command"
+    return fail(("unknown %s '%s'%s"):format(what, name, cli.suggestion(name, command_names())), "usage")
+  end
+  local ok, status = xpcall(run_command, function(failure)
+    if type(failure) == "table" and failure.message then return failure end
+    return debug.traceback("luaflow: " .. tostring(failure), 2)
+  end, name, command, { unpack(argv, 2) })
+  if ok then return status end
+  if type(status) == "table" then return fail(status.message) end
+  cli.warn(status .. "\n")
+  return cli.USAGE
+end
+
+return cli

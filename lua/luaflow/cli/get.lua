@@ -1,0 +1,57 @@
+--- `luaflow get PATHSPEC/NAME`: one artifact as it is. Host only.
+local ffi = require "ffi"
+
+local cli = require "luaflow.cli"
+local json = require "luaflow.json"
+local pathspec = require "luaflow.pathspec"
+
+local get = { summary = "Writes one artifact: a string's bytes, an FFI array's memory, anything else as JSON." }
+
+function get.declare(parser)
+  parser:argument("artifact", "the artifact: of a task, of a step with one task, or of a run's last task")
+    :argname "PATHSPEC/NAME"
+  parser:option("-o --output", "write to this file instead of stdout"):argname "FILE"
+end
+
+local function as_it_is(value)
+  if type(value) == "string" then return value end
+  if json.array_type(value) then return ffi.string(value, ffi.sizeof(value)) end
+  return json.encode(value) .. "\n"
+end
+
+local function write_file(path, text)
+  local file, message = io.open(path, "wb")
+  if file == nil then return nil, "cannot write " .. message, "usage" end
+  local ok, why = file:write(text)
+  local closed, close_why = file:close()
+  if ok and closed then return cli.DONE end
+  return nil, ("cannot write %s: %s"):format(path, why or close_why), "usage"
+end
+
+local function no_artifact(run, task, name)
+  local names = {}
+  for i, artifact in ipairs(task.artifacts) do names[i] = artifact.name end
+  local has = task.failed and "it failed, so it has none"
+    or #names == 0 and "it has none" or "it has " .. table.concat(names, ", ")
+  return nil, ("%s has no artifact '%s'; %s"):format(pathspec.of(run, task.step, task.task), name, has), "notfound"
+end
+
+function get.run(args)
+  return cli.with_store(args, function(rt)
+    local place, name, code = pathspec.find_artifact(rt, args.artifact)
+    if place == nil then return nil, name, code end
+    local task, bytes, ok, value, message
+    task, message, code = pathspec.one_task(rt, place)
+    if task == nil then return nil, message, code end
+    bytes, message, code = rt:bytes(place.run.id, task.task, name)
+    if bytes == nil and code == "notfound" then return no_artifact(place.run, task, name) end
+    if bytes == nil then return nil, message, code end
+    ok, value, code = require("luaflow.core").decode_marked(bytes)
+    if not ok then return nil, value, code end
+    if args.output then return write_file(args.output, as_it_is(value)) end
+    cli.write(as_it_is(value))
+    return cli.DONE
+  end)
+end
+
+return get

@@ -1,0 +1,373 @@
+--- `luaflow run FLOW.lua`: runs a flow and shows how it goes. Host only.
+local cli = require "luaflow.cli"
+local process = require "luaflow.process"
+
+local run = { summary = "Runs a flow." }
+
+local MAX_UINT32 = 2^32 - 1
+local MAX_SEED = "18446744073709551615"
+
+-- Decided here and not by argparse alone, because the flow adds options of its own: a
+-- name, what its value is called (nothing: a flag), what it does, and more for argparse.
+local OPTIONS = {
+  { "max-workers", "N", "so many tasks at once (default: one per core)", convert = cli.whole_number(1, MAX_UINT32) },
+  { "max-num-splits", "N", "the most tasks one foreach may make (default: 1,000,000)",
+    convert = cli.whole_number(1, MAX_UINT32) },
+  { "tag", "T", "a tag for the run (repeatable)", count = "*" },
+  { "run-id-file", "F", "write the run's id to this file before the first task starts" },
+  { "seed", "N", "the seed of math.random (default: a random one)" },
+  { "with", "NAME=VALUE", "an attribute for every step that has none of its own, as retry=2 (repeatable)",
+    count = "*" },
+  { "quiet", nil, "show only what steps print, and failures" },
+  { "verbose", nil, "show every task, however many a step has" },
+  { "keep-going", nil, "after a failure run on with what does not depend on it" },
+  { "dry-run", nil, "check flow and parameters and say what would run" },
+  { "json", nil, "one JSON object per event and line" },
+  { "raw", nil, "send control characters of what steps print to the terminal as they are" },
+}
+
+--- Declares the options above to argparse, but those named in `except`.
+function run.declare_options(parser, except)
+  for _, option in ipairs(OPTIONS) do
+    local name, argname, help = option[1], option[2], option[3]
+    if not (except and except[name]) then
+      if argname then
+        local declared = parser:option("--" .. name, help):argname(argname)
+        if option.count then declared:count(option.count) end
+        if option.convert then declared:convert(option.convert) end
+      else
+        parser:flag("--" .. name, help)
+      end
+    end
+  end
+end
+
+function run.declare(parser)
+  parser:argument("flow", "the flow file"):argname "FLOW.lua"
+  run.declare_options(parser)
+end
+
+-- ---- parameters on the command line ---------------------------------------------
+
+-- Which options are luaflow's own, and whether they take a value.
+local function own_options()
+  local own = { store = true, help = false }
+  for _, option in ipairs(OPTIONS) do own[option[1]] = option[2] ~= nil end
+  return own
+end
+
+-- Sorts argv without knowing the flow yet: into what argparse is to read, options that
+-- only the flow can know, and plain words, one of which is the flow file.
+local function sort_arguments(argv)
+  local own, own_argv, foreign, words = own_options(), {}, {}, {}
+  local i, options_ended, after = 1, false, nil
+  local function word(text)
+    local entry = { text = text, after = after }
+    words[#words + 1] = entry
+    if after then after.word = entry end
+  end
+  while i <= #argv do
+    local arg = argv[i]
+    local name, equals, value = arg:match("^%-%-([^=]+)(=?)(.*)$")
+    if options_ended or (arg:sub(1, 1) ~= "-" or arg == "-") then
+      word(arg)
+      after = nil
+    elseif arg == "--" then
+      options_ended, after = true, nil
+    elseif name == nil then
+      own_argv[#own_argv + 1], after = arg, nil -- a short option, which argparse knows or not
+    else
+      local dashed = name:gsub("_", "-")
+      after = nil
+      if own[dashed] ~= nil then
+        own_argv[#own_argv + 1] = "--" .. dashed .. equals .. value
+        if own[dashed] and equals == "" then
+          i = i + 1
+          own_argv[#own_argv + 1] = argv[i]
+        end
+      else
+        foreign[#foreign + 1] = { name = name, value = equals == "=" and value or nil }
+        if equals == "" then after = foreign[#foreign] end
+      end
+    end
+    i = i + 1
+  end
+  return own_argv, foreign, words
+end
+
+-- The word that is the flow file: the first that cannot be the value of a parameter.
+local function take_flow(words)
+  local flow = words[1]
+  for _, word in ipairs(words) do
+    if word.after == nil then
+      flow = word
+      break
+    end
+  end
+  if flow then flow.is_used = true end
+  return flow and flow.text
+end
+
+local function find_param(params, name)
+  local plain = name:gsub("-", "_")
+  for _, param in ipairs(params) do
+    if param.name:gsub("-", "_") == plain then return param, false end
+  end
+  local negated = plain:match("^no_(.+)$")
+  for _, param in ipairs(params) do
+    if param.name == negated and param.type == "boolean" then return param, true end
+  end
+  return nil
+end
+
+local function unknown_option(about, name)
+  local names = {}
+  for _, option in ipairs(OPTIONS) do names[#names + 1] = "--" .. option[1] end
+  for _, param in ipairs(about.params) do names[#names + 1] = "--" .. param.name:gsub("_", "-") end
+  local option = "--" .. name:gsub("_", "-")
+  return nil, ("unknown option '%s': flow %s has no such parameter%s"):format(option, about.name,
+    cli.suggestion(option, names)), "usage"
+end
+
+-- The text of one parameter from its option.
+local function option_text(option, param, is_negated)
+  if is_negated then
+    if option.value then return nil, ("'--%s' takes no value"):format(option.name), "usage" end
+    return "false"
+  end
+  if option.value then return option.value end
+  local word = option.word
+  local has_word = word and not word.is_used
+  if param.type == "boolean" and not param.separator and not has_word then return "true" end
+  if not has_word then
+    return nil, ("option '--%s' needs a value (%s); one that begins with '-' is written --%s=VALUE")
+      :format(option.name, param.type, option.name), "usage"
+  end
+  word.is_used = true
+  return word.text
+end
+
+-- The texts of the parameters that are given; the environment is read with the defaults.
+local function read_params(about, foreign, words)
+  local texts = {}
+  for _, option in ipairs(foreign) do
+    local param, is_negated = find_param(about.params, option.name)
+    if param == nil then return unknown_option(about, option.name) end
+    local text, message, code = option_text(option, param, is_negated)
+    if text == nil then return nil, message, code end
+    texts[param.name] = text
+  end
+  for _, word in ipairs(words) do
+    if not word.is_used then return nil, ("unexpected argument '%s'"):format(word.text), "usage" end
+  end
+  return texts
+end
+
+-- Adds the flow's parameters to the help.
+local function declare_params(parser, about)
+  local declared = {}
+  for i, param in ipairs(about.params) do
+    local name = "--" .. param.name:gsub("_", "-")
+    local help = require("luaflow.show").param_help(param)
+    if param.type == "boolean" and not param.separator then
+      declared[i] = parser:flag(name .. " --no-" .. name:sub(3), help)
+    else
+      declared[i] = parser:option(name, help):argname(param.type:upper())
+    end
+  end
+  if #declared > 0 then
+    parser:group("Parameters of " .. about.name, unpack(declared))
+    parser:epilog "A parameter is also read from the environment variable LUAFLOW_PARAM_NAME."
+  end
+end
+
+local function with_attributes(texts)
+  local with = {}
+  for i, text in ipairs(texts) do
+    local name, value = text:match("^([^=]+)=(.*)$")
+    if name == nil then
+      return nil, ("option '--with' needs NAME=VALUE, as in --with retry=2; got '%s'"):format(text), "usage"
+    end
+    with[i] = { name = name, value = value }
+  end
+  return with
+end
+
+local function check_seed(seed)
+  local digits = seed and seed:match("^0*(%d+)$")
+  if seed == nil or digits and (#digits < #MAX_SEED or #digits == #MAX_SEED and digits <= MAX_SEED) then
+    return true
+  end
+  return nil, ("option '--seed' needs a whole number from 0 to %s; got '%s'"):format(MAX_SEED, seed), "usage"
+end
+
+--- Reads the command line. What comes back has the flow loaded (`loaded`, `about`) and
+--- the texts of its parameters (`texts`).
+function run.parse(argv, wants_help)
+  local own_argv, foreign, words = sort_arguments(argv)
+  local path = take_flow(words)
+  local parser = cli.parser("run", run)
+  if wants_help and path == nil then return { help = parser } end
+  if path then
+    own_argv[#own_argv + 1] = "--"
+    own_argv[#own_argv + 1] = path
+  end
+  local ok, args = true, { with = {} }
+  if not wants_help then ok, args = parser:pparse(own_argv) end
+  if not ok then return nil, args, "usage" end
+  local with, message, code = with_attributes(args.with)
+  if with == nil then return nil, message, code end
+  ok, message, code = check_seed(args.seed)
+  if not ok then return nil, message, code end
+  args.path = path
+  args.loaded, message, code = cli.load_flow(path, with)
+  if args.loaded == nil then return nil, message, code end
+  args.about = args.loaded:describe()
+  if wants_help then
+    declare_params(parser, args.about)
+    return { help = parser }
+  end
+  args.texts, message, code = read_params(args.about, foreign, words)
+  if args.texts == nil then return nil, message, code end
+  return args
+end
+
+-- ---- running --------------------------------------------------------------------
+
+local function shell_quote(text)
+  if text:find("^[%w@%%+=:,./_-]+$") then return text end
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+-- The function that tells what to type to resume a run.
+local function resume_command(args)
+  return function(id)
+    local command = ("luaflow resume %s --origin-run-id %d"):format(shell_quote(args.path), id)
+    if args.store then command = command .. " --store " .. shell_quote(args.store) end
+    return command
+  end
+end
+
+-- Shows the run's events on `stdout`. A console that cannot be written to does not stop
+-- the run: it is said once, at the end.
+local function new_view(args)
+  local console = require "luaflow.console"
+  local is_terminal = process.isatty(1)
+  local view
+  local function write(text)
+    if view.broken then return end
+    local ok, message = process.write(1, text)
+    if not ok then view.broken = message end
+  end
+  local no_color = os.getenv("NO_COLOR")
+  view = (args.json and console.journal or console.new) {
+    write = write,
+    write_status = function(text) process.write(2, text) end,
+    now = process.now,
+    width = process.width,
+    is_terminal = is_terminal,
+    has_status = not args.json and process.isatty(2),
+    has_colours = is_terminal and (no_color == nil or no_color == ""),
+    is_raw = args.raw,
+    is_quiet = args.quiet,
+    steps = #args.about.steps,
+    resume = resume_command(args),
+  }
+  return view
+end
+
+local WAIT_SECONDS = 0.1 -- at most, for a signal that came just before waiting
+local DELIVER_SECONDS = 0.05
+
+-- Shows the run until it ends. The first interrupt cancels it, the second abandons it.
+local function follow(rt, handle, view)
+  local heard = 0
+  while true do
+    local interrupts = process.interrupts()
+    if interrupts > heard then
+      if interrupts > 1 then
+        view:abandoned(handle:id())
+        view:close()
+        process.exit(cli.INTERRUPTED)
+      end
+      heard = interrupts
+      handle:cancel()
+      view:interrupted()
+    end
+    rt:poll(DELIVER_SECONDS)
+    view:flush()
+    if handle:status() ~= "running" then return end
+    process.wait_readable(rt:fd(), WAIT_SECONDS)
+  end
+end
+
+local function exit_code(handle)
+  local status = handle:status()
+  if status == "done" then return cli.DONE end
+  if status == "interrupted" then return cli.INTERRUPTED end
+  local _, code = handle:problem()
+  return code == "store" and cli.STORE or cli.RUN_FAILED
+end
+
+--- Starts a run with start(rt, options) and shows it until it ends; `args` as parsed.
+--- @return number? exit_code, string? message, string? code
+function run.execute(args, start)
+  local rt, message, code = require("luaflow.core").open { store = cli.store_directory(args), create = true }
+  if rt == nil then return nil, message, code end
+  local view = new_view(args)
+  local handle
+  handle, message, code = start(rt, {
+    tags = args.tag,
+    max_workers = args.max_workers,
+    max_num_splits = args.max_num_splits,
+    progress_after = (args.verbose or args.json) and 0 or 50,
+    keep_going = args.keep_going,
+    run_id_file = args.run_id_file,
+    on_event = function(event) view:event(event) end,
+  })
+  if handle == nil then
+    rt:close()
+    return nil, message, code
+  end
+  process.watch_signals()
+  follow(rt, handle, view)
+  view:close()
+  local status = exit_code(handle)
+  handle:close()
+  rt:close()
+  if view.broken then return nil, "cannot write to standard output: " .. view.broken, "usage" end
+  return status
+end
+
+local function dry_run(args)
+  local values, message, code = args.loaded:params(args.texts, {})
+  if values == nil then return nil, message, code end
+  local json = require "luaflow.json"
+  local names, steps = {}, {}
+  for name in pairs(values) do names[#names + 1] = name end
+  table.sort(names)
+  for i, step in ipairs(args.about.steps) do steps[i] = step.name end
+  if args.json then
+    cli.write(json.encode(json.ordered({ "flow", "params", "steps" }, {
+      flow = args.about.name, params = json.ordered(names, values), steps = steps,
+    })) .. "\n")
+    return cli.DONE
+  end
+  cli.write(("Would run flow %s (%s).\n"):format(args.about.name, args.path))
+  if #names > 0 then cli.write("Parameters:\n") end
+  for _, name in ipairs(names) do cli.write(("    %s = %s\n"):format(name, json.encode(values[name]))) end
+  cli.write("Steps:\n")
+  for _, name in ipairs(steps) do cli.write("    " .. name .. "\n") end
+  return cli.DONE
+end
+
+function run.run(args)
+  if args.help then return cli.help(args.help) end
+  if args.dry_run then return dry_run(args) end
+  return run.execute(args, function(rt, options)
+    options.texts, options.seed = args.texts, args.seed
+    return rt:start(args.loaded, options)
+  end)
+end
+
+return run

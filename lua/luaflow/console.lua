@@ -1,0 +1,350 @@
+--- What `run` shows of the events it hears: lines for people, or JSON for programs.
+--- Host only. Knows nothing of where the text goes: it is given functions that write.
+local console = {}
+
+-- ---- text -----------------------------------------------------------------------
+
+local stamped_second, stamped_text
+
+-- Local time with milliseconds. Most lines share their second with the one before.
+local function stamp(time)
+  local second = math.floor(time)
+  local ms = math.floor((time - second) * 1000)
+  if second ~= stamped_second then
+    stamped_second, stamped_text = second, os.date("%Y-%m-%d %H:%M:%S", second)
+  end
+  return ("%s.%03d"):format(stamped_text, ms)
+end
+console.stamp = stamp
+
+local function caret(c)
+  if c == "\127" then return "^?" end
+  return "^" .. string.char(c:byte() + 64)
+end
+
+local function hex(c) return ("\\x%02X"):format(c:byte(#c)) end
+
+local function visible_line(text)
+  local colours, n = {}, 0
+  text = text:gsub("[%z\1-\8\10-\26\28-\31\127]", caret)
+  text = text:gsub("\27%[[%d;:]*m", function(colour)
+    n = n + 1
+    colours[n] = colour
+    return "\1" -- which the text no longer holds
+  end)
+  text = text:gsub("\27", "^["):gsub("\194[\128-\159]", hex)
+  if text:find("[\128-\255]") and not require("luaflow.json").is_utf8(text) then
+    text = text:gsub("[\128-\255]", hex)
+  end
+  if n == 0 then return text end
+  n = 0
+  return text:gsub("\1", function()
+    n = n + 1
+    return colours[n]
+  end) .. "\27[0m"
+end
+
+--- `text` with what would steer a terminal made visible, as `^[` or `\x9B`. Tabs and
+--- colours stay, and so do newlines; no colour outlives its line.
+function console.visible(text)
+  if not text:find("[%c\128-\255]") then return text end
+  return (text:gsub("[^\n]+", visible_line))
+end
+
+local function plural(n, noun) return ("%d %s%s"):format(n, noun, n == 1 and "" or "s") end
+console.plural = plural
+
+-- Calls `each` with every line of a message or a traceback.
+local function each_line(text, each)
+  for line in (text:gsub("\n$", "") .. "\n"):gmatch("(.-)\n") do each(line) end
+end
+
+--- A number of seconds as a message says it: `10 s`, `0.3 s`.
+local function seconds(n) return ("%.14g s"):format(n) end
+
+--- How a run ended, for its last line: `3 steps never ran` and the like.
+local function outcome(event, never_ran)
+  local counts, parts = event.counts or {}, {}
+  if event.message then parts[1] = event.message:gsub("%.$", "") end
+  if event.status == "interrupted" then
+    parts[#parts + 1] = plural(counts.done or 0, "task") .. " done"
+  end
+  if (counts.failed or 0) > 0 then parts[#parts + 1] = plural(counts.failed, "task") .. " failed" end
+  if never_ran > 0 then parts[#parts + 1] = plural(never_ran, "step") .. " never ran" end
+  local how = event.status == "interrupted" and "was interrupted" or "failed"
+  local detail = #parts > 0 and ": " .. table.concat(parts, ", ") or ""
+  return ("Run %d %s%s. Resume with:"):format(event.run, how, detail)
+end
+
+-- ---- counting -------------------------------------------------------------------
+
+-- What is going on in the run, step by step, as far as events told.
+local Tally = {}
+Tally.__index = Tally
+
+local function new_tally(n_steps)
+  return setmetatable({ n_steps = n_steps, steps = {}, seen = 0 }, Tally)
+end
+
+function Tally:step(name)
+  local step = self.steps[name]
+  if step == nil then
+    step = { started = 0, done = 0, failed = 0 }
+    self.steps[name] = step
+    self.seen = self.seen + 1
+  end
+  return step
+end
+
+local tally_of = {
+  task_started = function(step, event) if event.attempt == 0 then step.started = step.started + 1 end end,
+  task_finished = function(step) step.done = step.done + 1 end,
+  task_failed = function(step) step.failed = step.failed + 1 end,
+  task_reused = function(step) step.started, step.done = step.started + 1, step.done + 1 end,
+  progress = function(step, event)
+    step.started, step.done, step.failed = event.counts.started, event.counts.done, event.counts.failed
+  end,
+}
+
+function Tally:add(event)
+  if event.step == nil then return end
+  local step, count = self:step(event.step), tally_of[event.event]
+  if count then count(step, event) end
+end
+
+-- started, done, failed, running; over all steps.
+function Tally:total()
+  local started, done, failed = 0, 0, 0
+  for _, step in pairs(self.steps) do
+    started, done, failed = started + step.started, done + step.done, failed + step.failed
+  end
+  return started, done, failed, math.max(0, started - done - failed)
+end
+
+-- ---- for people -----------------------------------------------------------------
+
+local Console = {}
+Console.__index = Console
+
+local REDRAW_SECONDS = 0.1
+
+--- A console for one run.
+---   write(text), write_status(text): to stdout, to stderr
+---   now(): the clock; width(): the terminal's columns
+---   is_terminal, has_status, has_colours, is_raw, is_quiet
+---   steps: how many the flow has; resume(run): the command that resumes it
+function console.new(options)
+  return setmetatable({
+    options = options,
+    tally = new_tally(options.steps),
+    pending = {},
+    has_status = options.has_status and not options.is_quiet,
+    last_draw = 0,
+    started_at = options.now(),
+  }, Console)
+end
+
+function Console:paint(code, text)
+  if not self.options.has_colours then return text end
+  return "\27[" .. code .. "m" .. text .. "\27[0m"
+end
+
+function Console:clean(text)
+  if not self.options.is_terminal or self.options.is_raw then return text end
+  return console.visible(text)
+end
+
+function Console:put(time, text)
+  local pending = self.pending
+  pending[#pending + 1] = self:paint("2", stamp(time)) .. " " .. text .. "\n"
+end
+
+--- One of luaflow's own lines, now.
+function Console:say(text) self:put(self.options.now(), text) end
+
+--- A line that is not a message but something to copy.
+function Console:quote(text) self.pending[#self.pending + 1] = "    " .. text .. "\n" end
+
+-- `[run/step/task (worker N)]`
+local function bracket(event)
+  local place = ("%d/%s"):format(event.run, event.step)
+  if event.task then place = place .. "/" .. ("%d"):format(event.task) end
+  if event.pid then return ("[%s (pid %d)] "):format(place, event.pid) end
+  if event.worker then return ("[%s (worker %d)] "):format(place, event.worker) end
+  return "[" .. place .. "] "
+end
+
+function Console:failure(event, headline)
+  local place = bracket(event)
+  self:put(event.time, place .. self:paint("31", headline))
+  local function put(line) self:put(event.time, place .. self:paint("31", self:clean(line))) end
+  each_line(event.message or "no message", put)
+  if event.traceback and event.traceback ~= "" then each_line(event.traceback, put) end
+end
+
+local shows = {}
+
+function shows.run_started(self, event)
+  self.started_at = event.time
+  if self.options.is_quiet then return end
+  self:put(event.time, ("Workflow starting (run-id %d)"):format(event.run))
+end
+
+function shows.task_started(self, event)
+  if self.options.is_quiet then return end
+  self:put(event.time, bracket(event) .. "Task is starting.")
+end
+
+function shows.line(self, event)
+  self:put(event.time, bracket(event) .. self:clean(event.text))
+end
+
+function shows.task_finished(self, event)
+  if self.options.is_quiet then return end
+  self:put(event.time, bracket(event) .. "Task finished successfully.")
+end
+
+function shows.task_failed(self, event) self:failure(event, "Task failed.") end
+
+function shows.task_retrying(self, event)
+  local wait = event.delay and event.delay > 0 and " in " .. seconds(event.delay) or ""
+  self:failure(event, ("Attempt %d failed; trying again%s."):format(event.attempt + 1, wait))
+end
+
+function shows.task_reused(self, event)
+  if self.options.is_quiet then return end
+  self:put(event.time, bracket(event) .. "Task is reused.")
+end
+
+function shows.progress(self, event)
+  if self.options.is_quiet then return end
+  local counts = event.counts
+  local running = math.max(0, counts.started - counts.done - counts.failed)
+  self:put(event.time, ("%s%d done, %d running, %d failed."):format(
+    bracket { run = event.run, step = event.step }, counts.done, running, counts.failed))
+end
+
+function shows.run_finished(self, event)
+  if event.status == "done" then
+    if self.options.is_quiet then return end
+    local counts = event.counts
+    local reused = counts.reused > 0 and (" %d of them reused."):format(counts.reused) or ""
+    self:put(event.time, self:paint("32", ("Done! %s in %.3f s.%s"):format(
+      plural(counts.done, "task"), math.max(0, event.time - self.started_at), reused)))
+    return
+  end
+  local never_ran = math.max(0, self.tally.n_steps - self.tally.seen)
+  self:put(event.time, self:paint("31", self:clean(outcome(event, never_ran))))
+  self:quote(self.options.resume(event.run))
+end
+
+--- Takes one event, as luaflow.core delivers it.
+function Console:event(event)
+  self.run = event.run
+  self.tally:add(event)
+  local show = shows[event.event]
+  if show then show(self, event) end
+end
+
+--- The first Ctrl-C was heard.
+function Console:interrupted()
+  local _, _, _, running = self.tally:total()
+  self:say(("Interrupted: waiting for %s to end; press Ctrl-C again to abandon %s."):format(
+    plural(running, "running task"), running == 1 and "it" or "them"))
+end
+
+--- The second one was: the process is about to end.
+function Console:abandoned(run)
+  local _, _, _, running = self.tally:total()
+  self:say(("Abandoned %s of run %d. Resume with:"):format(plural(running, "running task"), run))
+  self:quote(self.options.resume(run))
+end
+
+function Console:clear_status()
+  if not self.is_drawn then return end
+  self.options.write_status("\r\27[K")
+  self.is_drawn = false
+end
+
+function Console:draw_status(now)
+  local _, done, failed, running = self.tally:total()
+  local rate = done / math.max(now - self.started_at, 0.001)
+  local text = ("run %d: %d of %s begun, %d done, %d running, %d failed, %.1f tasks/s"):format(
+    self.run, self.tally.seen, plural(self.tally.n_steps, "step"), done, running, failed, rate)
+  self.options.write_status("\r" .. text:sub(1, self.options.width() - 1) .. "\27[K")
+  self.is_drawn, self.last_draw = true, now
+end
+
+--- Writes what has gathered. Call it whenever no event waits; with a status line also
+--- now and then, so that it moves.
+function Console:flush()
+  if #self.pending > 0 then
+    self:clear_status()
+    local text = table.concat(self.pending)
+    self.pending = {}
+    self.options.write(text)
+  end
+  if not self.has_status or self.run == nil then return end
+  local now = self.options.now()
+  if now - self.last_draw >= REDRAW_SECONDS then self:draw_status(now) end
+end
+
+--- The last flush: no status line stays behind.
+function Console:close()
+  self.has_status = false
+  self:flush()
+  self:clear_status()
+end
+
+-- ---- for programs ---------------------------------------------------------------
+
+local Journal = {}
+Journal.__index = Journal
+
+local FIELDS = {
+  "event", "run", "step", "task", "path", "attempt", "time",
+  "stream", "text", "message", "traceback", "delay", "status",
+}
+
+--- One JSON object per event and line. Takes console.new's options; hints go to
+--- `write_status`.
+function console.journal(options)
+  return setmetatable({
+    json = require "luaflow.json",
+    options = options,
+    tally = new_tally(options.steps),
+    pending = {},
+  }, Journal)
+end
+
+function Journal:event(event)
+  self.tally:add(event)
+  if event.event == "progress" then return end
+  self.pending[#self.pending + 1] = self.json.encode(self.json.ordered(FIELDS, event)) .. "\n"
+  if event.event == "run_finished" and event.status ~= "done" then
+    local never_ran = math.max(0, self.tally.n_steps - self.tally.seen)
+    self.hint = outcome(event, never_ran) .. "\n    " .. self.options.resume(event.run) .. "\n"
+  end
+end
+
+function Journal:interrupted()
+  self.options.write_status("Interrupted: waiting for running tasks to end; press Ctrl-C again to abandon them.\n")
+end
+
+function Journal:abandoned(run)
+  self.hint = ("Abandoned run %d. Resume with:\n    %s\n"):format(run, self.options.resume(run))
+end
+
+function Journal:flush()
+  if #self.pending == 0 then return end
+  local text = table.concat(self.pending)
+  self.pending = {}
+  self.options.write(text)
+end
+
+function Journal:close()
+  self:flush()
+  if self.hint then self.options.write_status(self.hint) end
+end
+
+return console

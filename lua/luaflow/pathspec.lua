@@ -1,0 +1,199 @@
+--- Finds what a PATHSPEC names in a store: `Flow/run[/step[/task]]`, a run id, or
+--- `last`. Host only. Failures are nil, message, code, as in luaflow.core.
+---
+--- A place is { run = what runtime:run gives, step = name or nil, task = number or nil }.
+local pathspec = {}
+
+local PAGE = 4096 -- numbers asked for at a time
+
+--- All the numbers that `list(after, max)` gives page by page, in one table.
+--- @return number[]? numbers, string? message, string? code
+function pathspec.all(list)
+  local numbers = {}
+  while true do
+    local page, message, code = list(numbers[#numbers] or 0, PAGE)
+    if page == nil then return nil, message, code end
+    for _, number in ipairs(page) do numbers[#numbers + 1] = number end
+    if #page < PAGE then return numbers end
+  end
+end
+
+local function split(text)
+  local parts = {}
+  for part in (text .. "/"):gmatch("([^/]*)/") do parts[#parts + 1] = part end
+  return parts
+end
+
+local function not_a_pathspec(text)
+  return nil, ("'%s' is not a PATHSPEC: write Flow/run[/step[/task]], a run id, or last"):format(text), "usage"
+end
+
+local function is_number(text) return text ~= nil and text:find("^%d+$") ~= nil and #text < 16 end
+
+local function newest(rt, flow)
+  local ids, message, code = rt:runs(flow, nil, nil, 1)
+  if ids == nil then return nil, message, code end
+  if ids[1] == nil then
+    return nil, flow and ("there is no run of flow %s in this store"):format(flow)
+      or "there is no run in this store yet", "notfound"
+  end
+  return ids[1]
+end
+
+-- The run that `text` begins with, and the parts that follow it.
+local function find_run(rt, text)
+  local parts = split(text)
+  local flow, id
+  local rest = 2
+  if is_number(parts[1]) then
+    id = tonumber(parts[1])
+  elseif is_number(parts[2]) then
+    flow, id, rest = parts[1], tonumber(parts[2]), 3
+  else
+    if parts[2] == "last" then
+      flow, rest = parts[1], 3
+    elseif parts[1] ~= "last" then
+      return not_a_pathspec(text)
+    end
+    local message, code
+    id, message, code = newest(rt, flow)
+    if id == nil then return nil, message, code end
+  end
+  local run, message, code = rt:run(id)
+  if run == nil and code == "notfound" then
+    return nil, ("run %d is not in this store"):format(id), "notfound"
+  end
+  if run == nil then return nil, message, code end
+  if flow and run.flow ~= flow then
+    return nil, ("%s is not in this store: run %d is of flow %s"):format(text, id, run.flow), "notfound"
+  end
+  return run, { unpack(parts, rest) }
+end
+
+local function has_step(run, name)
+  for _, step in ipairs(run.steps) do
+    if step.name == name then return true end
+  end
+  return false
+end
+
+local function no_step(run, name)
+  local names = {}
+  for i, step in ipairs(run.steps) do names[i] = step.name end
+  return nil, ("run %d has no step '%s'; its steps are %s"):format(run.id, name, table.concat(names, ", ")), "notfound"
+end
+
+--- @return table? run, string? message, string? code
+function pathspec.run(rt, text)
+  local run, rest, code = find_run(rt, text)
+  if run == nil then return nil, rest, code end
+  if #rest > 0 then return nil, ("'%s' names more than a run"):format(text), "usage" end
+  return run
+end
+
+--- @return table? place, string? message, string? code
+function pathspec.find(rt, text)
+  local run, rest, code = find_run(rt, text)
+  if run == nil then return nil, rest, code end
+  local step, task = rest[1], rest[2]
+  if #rest > 2 or (task and not is_number(task)) then return not_a_pathspec(text) end
+  if step and not has_step(run, step) then return no_step(run, step) end
+  return { run = run, step = step, task = tonumber(task) }
+end
+
+--- Cuts `PATHSPEC/NAME`. A name may hold slashes where the step is named.
+--- @return table? place, string name_or_message, string? code
+function pathspec.find_artifact(rt, text)
+  local run, rest, code = find_run(rt, text)
+  if run == nil then return nil, rest, code end
+  if #rest == 0 then
+    return nil, ("'%s' names no artifact: write PATHSPEC/NAME"):format(text), "usage"
+  end
+  if #rest == 1 then return { run = run }, rest[1] end
+  local step = rest[1]
+  if not has_step(run, step) then return no_step(run, step) end
+  if #rest > 2 and is_number(rest[2]) then
+    return { run = run, step = step, task = tonumber(rest[2]) }, table.concat(rest, "/", 3)
+  end
+  return { run = run, step = step }, table.concat(rest, "/", 2)
+end
+
+--- The name of a task: `Flow/run/step/task`.
+function pathspec.of(run, step, task) return ("%s/%d/%s/%d"):format(run.flow, run.id, step, task) end
+
+local function no_task(place)
+  return nil, ("run %d has no task %d of step %s"):format(place.run.id, place.task, place.step), "notfound"
+end
+
+--- What is remembered of the one task a place names.
+--- @return table? task, string? message, string? code
+function pathspec.task(rt, place)
+  local task, message, code = rt:task(place.run.id, place.task)
+  if task == nil and code ~= "notfound" then return nil, message, code end
+  if task == nil or task.step ~= place.step then return no_task(place) end
+  return task
+end
+
+--- The numbers of the finished tasks of a place, ascending.
+--- @return number[]? numbers, string? message, string? code
+function pathspec.tasks(rt, place)
+  if place.task then
+    local task, message, code = pathspec.task(rt, place)
+    if task == nil then return nil, message, code end
+    return { place.task }
+  end
+  return pathspec.all(function(after, max)
+    return rt:tasks(place.run.id, place.step, false, after, max)
+  end)
+end
+
+--- The one task whose artifacts a place stands for: itself, a step's only task, or a
+--- run's last one that succeeded.
+--- @return table? task, string? message, string? code
+function pathspec.one_task(rt, place)
+  if place.task then return pathspec.task(rt, place) end
+  local numbers, message, code = pathspec.tasks(rt, place)
+  if numbers == nil then return nil, message, code end
+  if place.step then
+    if #numbers == 0 then
+      return nil, ("run %d has no finished task of step %s"):format(place.run.id, place.step), "notfound"
+    end
+    if #numbers > 1 then
+      return nil, ("step %s of run %d has %d tasks; say which, as in %s"):format(place.step, place.run.id,
+        #numbers, pathspec.of(place.run, place.step, numbers[1])), "usage"
+    end
+    return rt:task(place.run.id, numbers[1])
+  end
+  for i = #numbers, 1, -1 do
+    local task
+    task, message, code = rt:task(place.run.id, numbers[i])
+    if task == nil or not task.failed then return task, message, code end
+  end
+  return nil, ("run %d has no task that succeeded yet"):format(place.run.id), "notfound"
+end
+
+--- The numbers of the tasks of a place that printed something, running ones included.
+--- @return number[]? numbers, string? message, string? code
+function pathspec.printed(rt, place)
+  local wanted, steps = {}, {}
+  local numbers, message, code = pathspec.all(function(after, max)
+    local page, indexes, why = rt:logs(place.run.id, after, max)
+    if page == nil then return nil, indexes, why end
+    for i, number in ipairs(page) do steps[number] = place.run.steps[indexes[i]].name end
+    return page
+  end)
+  if numbers == nil then return nil, message, code end
+  for _, number in ipairs(numbers) do
+    if (place.step == nil or place.step == steps[number]) and (place.task == nil or place.task == number) then
+      wanted[#wanted + 1] = number
+    end
+  end
+  if #wanted == 0 and place.task then -- it printed nothing, or it is not there
+    local task
+    task, message, code = pathspec.task(rt, place)
+    if task == nil then return nil, message, code end
+  end
+  return wanted
+end
+
+return pathspec

@@ -1,0 +1,234 @@
+/* main.c -- the command: makes a Lua state and runs luaflow.cli in it. Gives it
+ * luaflow.process, the little it must ask of the process it is in. Knows nothing of
+ * the house but the public header. The main thread. */
+#include <luaflow.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { EXIT_USAGE = 2, EXIT_PIPE = 128 + SIGPIPE, DEFAULT_WIDTH = 80 };
+
+/* ---- luaflow.process ------------------------------------------------- */
+
+static volatile sig_atomic_t interrupts;
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupts++;
+}
+
+/* process.watch_signals(): from here on SIGINT and SIGTERM are counted, and end
+ * whatever waits */
+static int process_watch_signals(lua_State *L)
+{
+    struct sigaction action = {.sa_handler = on_interrupt}; /* no SA_RESTART */
+    sigemptyset(&action.sa_mask);
+    if (sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0)
+        return luaL_error(L, "cannot watch signals: %s", strerror(errno));
+    return 0;
+}
+
+static int process_interrupts(lua_State *L)
+{
+    lua_pushinteger(L, interrupts);
+    return 1;
+}
+
+/* process.isatty(fd) */
+static int process_isatty(lua_State *L)
+{
+    lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
+    return 1;
+}
+
+/* process.width(): columns of the terminal that stderr is */
+static int process_width(lua_State *L)
+{
+    struct winsize size;
+    bool is_known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    lua_pushinteger(L, is_known ? size.ws_col : DEFAULT_WIDTH);
+    return 1;
+}
+
+/* process.now(): seconds since 1970 */
+static int process_now(lua_State *L)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    lua_pushnumber(L, (double)t.tv_sec + (double)t.tv_nsec * 1e-9);
+    return 1;
+}
+
+/* process.cwd() -> path, or nil when it is gone */
+static int process_cwd(lua_State *L)
+{
+    char *path = getcwd(lua_newuserdata(L, PATH_MAX), PATH_MAX);
+    lua_pushstring(L, path);
+    return 1;
+}
+
+static int process_exists(lua_State *L)
+{
+    struct stat about;
+    lua_pushboolean(L, stat(luaL_checkstring(L, 1), &about) == 0);
+    return 1;
+}
+
+static int process_is_directory(lua_State *L)
+{
+    struct stat about;
+    lua_pushboolean(L, stat(luaL_checkstring(L, 1), &about) == 0 && S_ISDIR(about.st_mode));
+    return 1;
+}
+
+/* Waits until `fd` takes bytes again, for a stdout that somebody made non-blocking. */
+static void wait_writable(int fd)
+{
+    struct pollfd waiting = {.fd = fd, .events = POLLOUT};
+    poll(&waiting, 1, -1);
+}
+
+/* process.write(fd, bytes) -> true, or nil, message. A pipe without a reader ends
+ * the process quietly. */
+static int process_write(lua_State *L)
+{
+    int fd = (int)luaL_checkinteger(L, 1);
+    size_t size;
+    const char *bytes = luaL_checklstring(L, 2, &size);
+    while (size > 0) {
+        ssize_t n = write(fd, bytes, size);
+        if (n >= 0) {
+            bytes += n;
+            size -= (size_t)n;
+        } else if (errno == EAGAIN) {
+            wait_writable(fd);
+        } else if (errno == EPIPE) {
+            _exit(EXIT_PIPE);
+        } else if (errno != EINTR) {
+            lua_pushnil(L);
+            lua_pushstring(L, strerror(errno));
+            return 2;
+        }
+    }
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* process.wait_readable(fd, seconds): until `fd` is readable, time is up, or a signal
+ * came */
+static int process_wait_readable(lua_State *L)
+{
+    struct pollfd waiting = {.fd = (int)luaL_checkinteger(L, 1), .events = POLLIN};
+    double seconds = luaL_checknumber(L, 2);
+    lua_pushboolean(L, poll(&waiting, 1, (int)ceil(seconds * 1000)) > 0);
+    return 1;
+}
+
+/* process.exit(code): at once, without waiting for threads */
+static int process_exit(lua_State *L)
+{
+    int code = (int)luaL_checkinteger(L, 1);
+    fflush(NULL);
+    _exit(code);
+}
+
+static const luaL_Reg process_functions[] = {
+    {"watch_signals", process_watch_signals},
+    {"interrupts", process_interrupts},
+    {"isatty", process_isatty},
+    {"width", process_width},
+    {"now", process_now},
+    {"cwd", process_cwd},
+    {"exists", process_exists},
+    {"is_directory", process_is_directory},
+    {"write", process_write},
+    {"wait_readable", process_wait_readable},
+    {"exit", process_exit},
+    {NULL, NULL},
+};
+
+/* [-0, +1, raises] */
+static int open_process(lua_State *L)
+{
+    lua_newtable(L);
+    for (const luaL_Reg *function = process_functions; function->name != NULL; function++) {
+        lua_pushcfunction(L, function->func);
+        lua_setfield(L, -2, function->name);
+    }
+    return 1;
+}
+
+/* ---- the command ----------------------------------------------------- */
+
+typedef struct command {
+    int argc;
+    char **argv;
+    int exit_code;
+} command;
+
+/* Loads a module by hand where `require` finds it.  [-0, +0, raises] */
+static void provide(lua_State *L, const char *name, lua_CFunction open)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+    lua_pushcfunction(L, open);
+    lua_call(L, 0, 1);
+    lua_setfield(L, -2, name);
+    lua_pop(L, 1);
+}
+
+/* Everything that may raise.  [-1, +0, raises] */
+static int run_protected(lua_State *L)
+{
+    command *c = lua_touserdata(L, 1);
+    luaL_openlibs(L);
+    luaflow_furnish(L);
+    provide(L, "luaflow.core", luaopen_luaflow_core);
+    provide(L, "luaflow.process", open_process);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "luaflow.cli");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "main");
+    lua_createtable(L, c->argc, 0);
+    for (int i = 1; i < c->argc; i++) {
+        lua_pushstring(L, c->argv[i]);
+        lua_rawseti(L, -2, i);
+    }
+    lua_call(L, 1, 1);
+    c->exit_code = (int)lua_tointeger(L, -1);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    /* A file that may not grow is an error to be told, not a signal to die of; a
+     * reader that left is the other way round, whatever we inherited. */
+    signal(SIGXFSZ, SIG_IGN);
+    signal(SIGPIPE, SIG_DFL);
+    command c = {argc, argv, EXIT_USAGE};
+    lua_State *L = luaL_newstate();
+    if (L == NULL) {
+        fputs("luaflow: out of memory\n", stderr);
+        return EXIT_USAGE;
+    }
+    if (lua_cpcall(L, run_protected, &c) != 0) {
+        const char *message = lua_tostring(L, -1);
+        fprintf(stderr, "luaflow: %s\n", message != NULL ? message : "unknown error");
+    }
+    lua_close(L);
+    return c.exit_code;
+}
