@@ -172,6 +172,25 @@ function pathspec.one_task(rt, place)
   return nil, ("run %d has no task that succeeded yet"):format(place.run.id), "notfound"
 end
 
+local function no_artifact(run, task, name)
+  local names = {}
+  for i, artifact in ipairs(task.artifacts) do names[i] = artifact.name end
+  local has = task.failed and "it failed, so it has none"
+    or #names == 0 and "it has none" or "it has " .. table.concat(names, ", ")
+  return nil, ("%s has no artifact '%s'; %s"):format(pathspec.of(run, task.step, task.task), name, has), "notfound"
+end
+
+--- The canonical bytes of an artifact of the one task a place stands for.
+--- @return string? bytes, string? message, string? code
+function pathspec.bytes(rt, place, name)
+  local task, message, code = pathspec.one_task(rt, place)
+  if task == nil then return nil, message, code end
+  local bytes
+  bytes, message, code = rt:bytes(place.run.id, task.task, name)
+  if bytes == nil and code == "notfound" then return no_artifact(place.run, task, name) end
+  return bytes, message, code
+end
+
 --- The numbers of the tasks of a place that printed something, running ones included.
 --- @return number[]? numbers, string? message, string? code
 function pathspec.printed(rt, place)

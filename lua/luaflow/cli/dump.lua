@@ -97,10 +97,7 @@ local function as_json(run, task, values)
 end
 
 local function dump_raw(rt, place, name)
-  local task, message, code = pathspec.one_task(rt, place)
-  if task == nil then return nil, message, code end
-  local bytes
-  bytes, message, code = rt:bytes(place.run.id, task.task, name)
+  local bytes, message, code = pathspec.bytes(rt, place, name)
   if bytes == nil then return nil, message, code end
   cli.write(bytes)
   return cli.DONE

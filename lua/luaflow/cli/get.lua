@@ -2,6 +2,7 @@
 local ffi = require "ffi"
 
 local cli = require "luaflow.cli"
+local core = require "luaflow.core"
 local json = require "luaflow.json"
 local pathspec = require "luaflow.pathspec"
 
@@ -28,25 +29,14 @@ local function write_file(path, text)
   return nil, ("cannot write %s: %s"):format(path, why or close_why), "usage"
 end
 
-local function no_artifact(run, task, name)
-  local names = {}
-  for i, artifact in ipairs(task.artifacts) do names[i] = artifact.name end
-  local has = task.failed and "it failed, so it has none"
-    or #names == 0 and "it has none" or "it has " .. table.concat(names, ", ")
-  return nil, ("%s has no artifact '%s'; %s"):format(pathspec.of(run, task.step, task.task), name, has), "notfound"
-end
-
 function get.run(args)
   return cli.with_store(args, function(rt)
     local place, name, code = pathspec.find_artifact(rt, args.artifact)
     if place == nil then return nil, name, code end
-    local task, bytes, ok, value, message
-    task, message, code = pathspec.one_task(rt, place)
-    if task == nil then return nil, message, code end
-    bytes, message, code = rt:bytes(place.run.id, task.task, name)
-    if bytes == nil and code == "notfound" then return no_artifact(place.run, task, name) end
+    local bytes, ok, value, message
+    bytes, message, code = pathspec.bytes(rt, place, name)
     if bytes == nil then return nil, message, code end
-    ok, value, code = require("luaflow.core").decode_marked(bytes)
+    ok, value, code = core.decode_marked(bytes)
     if not ok then return nil, value, code end
     if args.output then return write_file(args.output, as_it_is(value)) end
     cli.write(as_it_is(value))

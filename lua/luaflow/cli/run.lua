@@ -56,38 +56,39 @@ local function own_options()
   return own
 end
 
+-- What an argument looks like: "word", "short", or "long" with its name and value.
+local function look_at(arg)
+  if arg:sub(1, 1) ~= "-" or arg == "-" then return "word" end
+  local name, equals, value = arg:match("^%-%-([^=]+)(=?)(.*)$")
+  if name == nil then return "short" end
+  return "long", name:gsub("_", "-"), equals == "=" and value or nil
+end
+
 -- Sorts argv without knowing the flow yet: into what argparse is to read, options that
 -- only the flow can know, and plain words, one of which is the flow file.
 local function sort_arguments(argv)
   local own, own_argv, foreign, words = own_options(), {}, {}, {}
-  local i, options_ended, after = 1, false, nil
-  local function word(text)
-    local entry = { text = text, after = after }
-    words[#words + 1] = entry
-    if after then after.word = entry end
-  end
+  local i, options_ended, after = 1, false, nil -- the foreign option that stands before
   while i <= #argv do
-    local arg = argv[i]
-    local name, equals, value = arg:match("^%-%-([^=]+)(=?)(.*)$")
-    if options_ended or (arg:sub(1, 1) ~= "-" or arg == "-") then
-      word(arg)
-      after = nil
-    elseif arg == "--" then
-      options_ended, after = true, nil
-    elseif name == nil then
-      own_argv[#own_argv + 1], after = arg, nil -- a short option, which argparse knows or not
+    local arg, previous = argv[i], after
+    local kind, name, value = "word", nil, nil
+    if not options_ended then kind, name, value = look_at(arg) end
+    after = nil
+    if arg == "--" and not options_ended then
+      options_ended = true
+    elseif kind == "word" then
+      words[#words + 1] = { text = arg, after = previous }
+      if previous then previous.word = words[#words] end
+    elseif kind == "short" and previous then
+      previous.dashed = true -- a value that needs the = form, or nothing anybody knows
+    elseif kind == "long" and own[name] == nil then
+      foreign[#foreign + 1] = { name = name, value = value }
+      after = value == nil and foreign[#foreign] or nil
     else
-      local dashed = name:gsub("_", "-")
-      after = nil
-      if own[dashed] ~= nil then
-        own_argv[#own_argv + 1] = "--" .. dashed .. equals .. value
-        if own[dashed] and equals == "" then
-          i = i + 1
-          own_argv[#own_argv + 1] = argv[i]
-        end
-      else
-        foreign[#foreign + 1] = { name = name, value = equals == "=" and value or nil }
-        if equals == "" then after = foreign[#foreign] end
+      own_argv[#own_argv + 1] = kind == "long" and "--" .. name .. (value and "=" .. value or "") or arg
+      if own[name] and value == nil then
+        i = i + 1
+        own_argv[#own_argv + 1] = argv[i]
       end
     end
     i = i + 1
@@ -95,23 +96,26 @@ local function sort_arguments(argv)
   return own_argv, foreign, words
 end
 
--- The word that is the flow file: the first that cannot be the value of a parameter.
+-- The word that is the flow file: the first that cannot be the value of a parameter,
+-- else the first that looks like one.
 local function take_flow(words)
-  local flow = words[1]
+  local flow
   for _, word in ipairs(words) do
-    if word.after == nil then
-      flow = word
-      break
-    end
+    flow = flow or word.after == nil and word or nil
   end
-  if flow then flow.is_used = true end
-  return flow and flow.text
+  for _, word in ipairs(words) do
+    flow = flow or word.text:find("%.lua$") and word or nil
+  end
+  flow = flow or words[1]
+  if flow == nil then return nil end
+  flow.is_used = true
+  return flow.text
 end
 
 local function find_param(params, name)
-  local plain = name:gsub("-", "_")
+  local plain = name:gsub("%-", "_")
   for _, param in ipairs(params) do
-    if param.name:gsub("-", "_") == plain then return param, false end
+    if param.name == plain then return param, false end
   end
   local negated = plain:match("^no_(.+)$")
   for _, param in ipairs(params) do
@@ -124,9 +128,8 @@ local function unknown_option(about, name)
   local names = {}
   for _, option in ipairs(OPTIONS) do names[#names + 1] = "--" .. option[1] end
   for _, param in ipairs(about.params) do names[#names + 1] = "--" .. param.name:gsub("_", "-") end
-  local option = "--" .. name:gsub("_", "-")
-  return nil, ("unknown option '%s': flow %s has no such parameter%s"):format(option, about.name,
-    cli.suggestion(option, names)), "usage"
+  return nil, ("unknown option '--%s': flow %s has no such parameter%s"):format(name, about.name,
+    cli.suggestion("--" .. name, names)), "usage"
 end
 
 -- The text of one parameter from its option.
@@ -138,7 +141,7 @@ local function option_text(option, param, is_negated)
   if option.value then return option.value end
   local word = option.word
   local has_word = word and not word.is_used
-  if param.type == "boolean" and not param.separator and not has_word then return "true" end
+  if param.type == "boolean" and not param.separator and not has_word and not option.dashed then return "true" end
   if not has_word then
     return nil, ("option '--%s' needs a value (%s); one that begins with '-' is written --%s=VALUE")
       :format(option.name, param.type, option.name), "usage"
@@ -363,11 +366,17 @@ end
 
 function run.run(args)
   if args.help then return cli.help(args.help) end
-  if args.dry_run then return dry_run(args) end
-  return run.execute(args, function(rt, options)
-    options.texts, options.seed = args.texts, args.seed
-    return rt:start(args.loaded, options)
-  end)
+  local status, message, code
+  if args.dry_run then
+    status, message, code = dry_run(args)
+  else
+    status, message, code = run.execute(args, function(rt, options)
+      options.texts, options.seed = args.texts, args.seed
+      return rt:start(args.loaded, options)
+    end)
+  end
+  args.loaded:close()
+  return status, message, code
 end
 
 return run
