@@ -61,19 +61,13 @@ local function quantile(sorted, q)
   return sorted[below] + (place - below) * (sorted[above] - sorted[below])
 end
 
---- What stands in data/peaks.csv beside this file.
-local function example()
-  local here = debug.getinfo(1, "S").source:match("^@(.*/)") or ""
-  local file = assert(io.open(here .. "data/peaks.csv", "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
+local here = debug.getinfo(1, "S").source:match("^@(.*/)") or "" -- where this file is
 
 return {
   doc    = "Statistics of a CSV file, group by group.",
   params = {
-    data  = { type = "file", default = example, help = "the CSV file, with a line of headings" },
+    data  = { type = "file", default = here .. "data/peaks.csv",
+              help = "the CSV file, with a line of headings" },
     group = { default = "continent", help = "the column to group by" },
     value = { default = "height", help = "the column of numbers" },
   },
