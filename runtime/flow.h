@@ -15,6 +15,10 @@ typedef struct lf_flow lf_flow;
  * graph, one a line. Bytecode is refused. `path` is kept as given: it is what
  * messages and tracebacks show. The caller frees `*out`. */
 int lf_flow_load(const char *path, lf_flow **out, luaflow_error *err);
+/* The same with attributes for every step that may have them and has none of its own;
+ * LUAFLOW_EUSAGE for a wrong one. */
+int lf_flow_load_with(const char *path, const luaflow_attribute *with, size_t n, lf_flow **out,
+                      luaflow_error *err);
 int lf_flow_load_string(const char *source, size_t size, const char *name, lf_flow **out,
                         luaflow_error *err);
 

@@ -1,0 +1,36 @@
+--- Finds what was surely meant by a mistyped name. Runs anywhere.
+local nearest = {}
+
+--- How many letters to put in, take out, replace or swap with their neighbour.
+local function distance(a, b)
+  local higher, above = {}, {}
+  for j = 0, #b do above[j] = j end
+  for i = 1, #a do
+    local row = { [0] = i }
+    for j = 1, #b do
+      local same = a:byte(i) == b:byte(j)
+      local best = math.min(above[j - 1] + (same and 0 or 1), above[j] + 1, row[j - 1] + 1)
+      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+        best = math.min(best, higher[j - 2] + 1)
+      end
+      row[j] = best
+    end
+    higher, above = above, row
+  end
+  return above[#b]
+end
+
+--- The one of `names` that is most like `name`; of several, the first in the alphabet.
+--- @return string?  nil when there are no names
+function nearest.name(name, names)
+  local found, least
+  for _, candidate in ipairs(names) do
+    local d = distance(name:lower(), candidate:lower())
+    if not found or d < least or (d == least and candidate < found) then
+      found, least = candidate, d
+    end
+  end
+  return found
+end
+
+return nearest
