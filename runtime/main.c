@@ -196,7 +196,6 @@ static int run_protected(lua_State *L)
 {
     command *c = lua_touserdata(L, 1);
     luaL_openlibs(L);
-    luaflow_furnish(L);
     provide(L, "luaflow.core", luaopen_luaflow_core);
     provide(L, "luaflow.process", open_process);
     lua_getglobal(L, "require");

@@ -188,7 +188,8 @@ static const char *check_name(lua_State *L)
 static bool push_params(lua_State *L, int texts, int values, scratch *s, const luaflow_param **out,
                         size_t *n)
 {
-    luaflow_param *params = push_block(L, count_pairs(L, texts) + count_pairs(L, values), sizeof *params);
+    size_t most = count_pairs(L, texts) + count_pairs(L, values);
+    luaflow_param *params = push_block(L, most, sizeof *params);
     lua_newtable(L);                                            /* block, anchor */
     int anchor = lua_gettop(L);
     *n = 0;
@@ -211,7 +212,8 @@ static bool push_params(lua_State *L, int texts, int values, scratch *s, const l
         }
         lua_pushlstring(L, s->memory, size);                    /* …, name, value, bytes */
         scratch_clear(s);
-        params[*n] = (luaflow_param){.name = name, .value = lua_tostring(L, -1), .value_size = size};
+        const char *bytes = lua_tostring(L, -1);
+        params[*n] = (luaflow_param){.name = name, .value = bytes, .value_size = size};
         lua_rawseti(L, anchor, (int)++*n);
     }
     return true;
@@ -879,7 +881,8 @@ static int runtime_tasks(lua_State *L)
     size_t max = check_max(L, 6), n;
     scratch *s = scratch_new(L);
     uint64_t *numbers = push_block(L, max, sizeof *numbers);
-    if (luaflow_tasks_list(rt->handle, id, step, failed, after, numbers, max, &n, &s->err) != LUAFLOW_OK)
+    int rc = luaflow_tasks_list(rt->handle, id, step, failed, after, numbers, max, &n, &s->err);
+    if (rc != LUAFLOW_OK)
         return fail(L, s);
     push_numbers(L, numbers, n);
     return 1;
@@ -938,8 +941,8 @@ static bool read_artifact(lua_State *L, scratch **out, size_t *size)
     runtime *rt = check_runtime(L, 1);
     uint64_t id = check_number(L, 2), task = check_number(L, 3);
     const char *name = luaL_checkstring(L, 4);
-    *out = scratch_new(L);
-    return luaflow_artifact_read(rt->handle, id, task, name, &(*out)->memory, size, &(*out)->err) == LUAFLOW_OK;
+    scratch *s = *out = scratch_new(L);
+    return luaflow_artifact_read(rt->handle, id, task, name, &s->memory, size, &s->err) == LUAFLOW_OK;
 }
 
 /* rt:artifact(run, task, name) -> true, value */
@@ -1105,6 +1108,7 @@ static void make_type(lua_State *L, const char *name, const luaL_Reg *methods, l
 int luaopen_luaflow_core(lua_State *L)
 {
     static const luaL_Reg nothing[] = {{NULL, NULL}};
+    luaflow_furnish(L);
     make_type(L, SCRATCH_TYPE, nothing, scratch_gc);
     make_type(L, FLOW_TYPE, flow_methods, flow_close);
     make_type(L, RUNTIME_TYPE, runtime_methods, runtime_gc);

@@ -212,8 +212,10 @@ function cli.main(argv)
   if name == "--version" then name = "version" end
   local command = find_command(name)
   if command == nil then
-    local what = name:sub(1, 1) == "-" and "option" or "command"
-    return fail(("unknown %s '%s'%s"):format(what, name, cli.suggestion(name, command_names())), "usage")
+    local is_option = name:sub(1, 1) == "-"
+    local names = is_option and { "--help", "--version" } or command_names()
+    return fail(("unknown %s '%s'%s"):format(is_option and "option" or "command", name,
+      cli.suggestion(name, names)), "usage")
   end
   local ok, status = xpcall(run_command, function(failure)
     if type(failure) == "table" and failure.message then return failure end

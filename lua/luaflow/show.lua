@@ -10,6 +10,19 @@ local function option_name(param) return "--" .. param.name:gsub("_", "-") end
 
 local literal = json.encode
 
+-- A default as one would type it.
+local function default_text(param)
+  local default = param.default
+  if param.separator and type(default) == "table" then
+    local elements = {}
+    for i, element in ipairs(default) do
+      elements[i] = type(element) == "string" and element or literal(element)
+    end
+    return table.concat(elements, param.separator)
+  end
+  return type(default) == "string" and default or literal(default)
+end
+
 --- The help of a parameter: what it is for, its default and what it may be.
 function show.param_help(param)
   local parts = {}
@@ -25,8 +38,7 @@ function show.param_help(param)
   if param.computed then
     notes[#notes + 1] = "default: computed"
   elseif param.default ~= nil then
-    local default = param.default
-    notes[#notes + 1] = "default: " .. (type(default) == "string" and default or literal(default))
+    notes[#notes + 1] = "default: " .. default_text(param)
   end
   if #notes > 0 then parts[#parts + 1] = "(" .. table.concat(notes, "; ") .. ")" end
   return table.concat(parts, " ")

@@ -93,7 +93,7 @@ describe("the help of a parameter", function()
   it("says what it is for and what it may be", function()
     assert.equal("how (default: a,b)", show.param_help { help = "how", type = "string", default = "a,b" })
     assert.equal("(default: computed)", show.param_help { type = "number", computed = true })
-    assert.equal([[(a list, separated by ','; default: [1,2])]],
+    assert.equal([[(a list, separated by ','; default: 1,2)]],
       show.param_help { type = "number", separator = ",", default = { 1, 2 } })
     assert.equal("", show.param_help { type = "string" })
   end)

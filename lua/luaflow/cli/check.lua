@@ -4,7 +4,7 @@ local cli = require "luaflow.cli"
 local check = { summary = "Checks a flow's graph without running a step." }
 
 function check.declare(parser)
-  parser:argument("flow", "the flow file"):argname "FLOW.lua"
+  parser:argument("FLOW.lua", "the flow file"):argname "FLOW.lua":target "flow"
   parser:flag("--json", "one JSON document")
 end
 

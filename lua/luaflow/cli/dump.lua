@@ -11,8 +11,8 @@ local dump = { summary = "Shows the artifacts of every task of a run, of a step,
 local MAX_TEXT = 1000 -- bytes of a value shown as text, unless told otherwise
 
 function dump.declare(parser)
-  parser:argument("pathspec", "a run, a step or a task: Flow/run[/step[/task]], a run id, or last")
-    :argname "PATHSPEC"
+  parser:argument("PATHSPEC", "a run, a step or a task: Flow/run[/step[/task]], a run id, or last")
+    :argname "PATHSPEC":target "pathspec"
   parser:option("--include", "only these artifacts"):argname "a,b":count "*"
   parser:option("--max-value-size",
     "show a longer value as its kind and size (default: 1,000 for text, no limit for JSON)")

@@ -9,8 +9,8 @@ local pathspec = require "luaflow.pathspec"
 local get = { summary = "Writes one artifact: a string's bytes, an FFI array's memory, anything else as JSON." }
 
 function get.declare(parser)
-  parser:argument("artifact", "the artifact: of a task, of a step with one task, or of a run's last task")
-    :argname "PATHSPEC/NAME"
+  parser:argument("PATHSPEC/NAME", "the artifact: of a task, of a step with one task, or of a run's last task")
+    :argname "PATHSPEC/NAME":target "artifact"
   parser:option("-o --output", "write to this file instead of stdout"):argname "FILE"
 end
 

@@ -6,8 +6,8 @@ local pathspec = require "luaflow.pathspec"
 local logs = { summary = "Shows what tasks printed, in task order, all attempts." }
 
 function logs.declare(parser)
-  parser:argument("pathspec", "a run, a step or a task: Flow/run[/step[/task]], a run id, or last")
-    :argname "PATHSPEC"
+  parser:argument("PATHSPEC", "a run, a step or a task: Flow/run[/step[/task]], a run id, or last")
+    :argname "PATHSPEC":target "pathspec"
   parser:mutex(
     parser:flag("--stdout", "only what went to stdout"),
     parser:flag("--stderr", "only what went to stderr")

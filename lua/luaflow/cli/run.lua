@@ -7,17 +7,31 @@ local run = { summary = "Runs a flow." }
 local MAX_UINT32 = 2^32 - 1
 local MAX_SEED = "18446744073709551615"
 
--- Decided here and not by argparse alone, because the flow adds options of its own: a
--- name, what its value is called (nothing: a flag), what it does, and more for argparse.
+-- A seed has more digits than a number holds.
+local function seed_text(text)
+  local digits = text:match("^0*(%d+)$")
+  if digits and (#digits < #MAX_SEED or #digits == #MAX_SEED and digits <= MAX_SEED) then return digits end
+  return nil, ("'%s' is not a whole number from 0 to %s"):format(text, MAX_SEED)
+end
+
+local function attribute(text)
+  local name, value = text:match("^([^=]+)=(.*)$")
+  if name then return { name = name, value = value } end
+  return nil, ("'%s' is not NAME=VALUE, as in --with retry=2"):format(text)
+end
+
+-- A name, what its value is called (nothing: a flag), what it does. These are read here
+-- and not by argparse, which only writes the help: the flow adds options of its own, and
+-- a short run should not wait for a parser to be built.
 local OPTIONS = {
   { "max-workers", "N", "so many tasks at once (default: one per core)", convert = cli.whole_number(1, MAX_UINT32) },
   { "max-num-splits", "N", "the most tasks one foreach may make (default: 1,000,000)",
     convert = cli.whole_number(1, MAX_UINT32) },
-  { "tag", "T", "a tag for the run (repeatable)", count = "*" },
+  { "tag", "T", "a tag for the run (repeatable)", is_list = true },
   { "run-id-file", "F", "write the run's id to this file before the first task starts" },
-  { "seed", "N", "the seed of math.random (default: a random one)" },
+  { "seed", "N", "the seed of math.random (default: a random one)", convert = seed_text },
   { "with", "NAME=VALUE", "an attribute for every step that has none of its own, as retry=2 (repeatable)",
-    count = "*" },
+    is_list = true, convert = attribute },
   { "quiet", nil, "show only what steps print, and failures" },
   { "verbose", nil, "show every task, however many a step has" },
   { "keep-going", nil, "after a failure run on with what does not depend on it" },
@@ -26,35 +40,19 @@ local OPTIONS = {
   { "raw", nil, "send control characters of what steps print to the terminal as they are" },
 }
 
---- Declares the options above to argparse, but those named in `except`.
-function run.declare_options(parser, except)
+function run.declare(parser)
+  parser:argument("FLOW.lua", "the flow file"):argname "FLOW.lua":target "flow"
   for _, option in ipairs(OPTIONS) do
-    local name, argname, help = option[1], option[2], option[3]
-    if not (except and except[name]) then
-      if argname then
-        local declared = parser:option("--" .. name, help):argname(argname)
-        if option.count then declared:count(option.count) end
-        if option.convert then declared:convert(option.convert) end
-      else
-        parser:flag("--" .. name, help)
-      end
+    local name, argname, help = "--" .. option[1], option[2], option[3]
+    if argname then
+      parser:option(name, help):argname(argname)
+    else
+      parser:flag(name, help)
     end
   end
 end
 
-function run.declare(parser)
-  parser:argument("flow", "the flow file"):argname "FLOW.lua"
-  run.declare_options(parser)
-end
-
--- ---- parameters on the command line ---------------------------------------------
-
--- Which options are luaflow's own, and whether they take a value.
-local function own_options()
-  local own = { store = true, help = false }
-  for _, option in ipairs(OPTIONS) do own[option[1]] = option[2] ~= nil end
-  return own
-end
+-- ---- from argv ------------------------------------------------------------------
 
 -- What an argument looks like: "word", "short", or "long" with its name and value.
 local function look_at(arg)
@@ -64,10 +62,42 @@ local function look_at(arg)
   return "long", name:gsub("_", "-"), equals == "=" and value or nil
 end
 
--- Sorts argv without knowing the flow yet: into what argparse is to read, options that
--- only the flow can know, and plain words, one of which is the flow file.
+-- Luaflow's own options by name.
+local function own_options()
+  local own = { store = { "store", "DIR" } }
+  for _, option in ipairs(OPTIONS) do own[option[1]] = option end
+  return own
+end
+
+-- Puts an own option into `args`. `value` is what follows its `=`, `word` the next
+-- argument. True when that was used.
+local function set_option(args, option, value, word)
+  local key = option[1]:gsub("-", "_")
+  if option[2] == nil then
+    if value then return nil, ("option '--%s' takes no value"):format(option[1]) end
+    args[key] = true
+    return false
+  end
+  local is_word_used = value == nil
+  if is_word_used and (word == nil or look_at(word) ~= "word") then
+    return nil, ("option '--%s' needs a value: %s"):format(option[1], option[2])
+  end
+  local result, message = value or word, nil
+  if option.convert then result, message = option.convert(result) end
+  if result == nil then return nil, ("option '--%s': %s"):format(option[1], message) end
+  if option.is_list then
+    table.insert(args[key], result)
+  else
+    args[key] = result
+  end
+  return is_word_used
+end
+
+-- Sorts argv without knowing the flow yet: own options, options that only the flow can
+-- know, and plain words, one of which is the flow file.
+-- @return table? args, foreign_or_message, words
 local function sort_arguments(argv)
-  local own, own_argv, foreign, words = own_options(), {}, {}, {}
+  local own, args, foreign, words = own_options(), { tag = {}, with = {} }, {}, {}
   local i, options_ended, after = 1, false, nil -- the foreign option that stands before
   while i <= #argv do
     local arg, previous = argv[i], after
@@ -79,21 +109,20 @@ local function sort_arguments(argv)
     elseif kind == "word" then
       words[#words + 1] = { text = arg, after = previous }
       if previous then previous.word = words[#words] end
-    elseif kind == "short" and previous then
+    elseif kind == "short" then
+      if previous == nil then return nil, ("unknown option '%s'"):format(arg) end
       previous.dashed = true -- a value that needs the = form, or nothing anybody knows
-    elseif kind == "long" and own[name] == nil then
+    elseif own[name] then
+      local is_word_used, message = set_option(args, own[name], value, argv[i + 1])
+      if message then return nil, message end
+      if is_word_used then i = i + 1 end
+    else
       foreign[#foreign + 1] = { name = name, value = value }
       after = value == nil and foreign[#foreign] or nil
-    else
-      own_argv[#own_argv + 1] = kind == "long" and "--" .. name .. (value and "=" .. value or "") or arg
-      if own[name] and value == nil then
-        i = i + 1
-        own_argv[#own_argv + 1] = argv[i]
-      end
     end
     i = i + 1
   end
-  return own_argv, foreign, words
+  return args, foreign, words
 end
 
 -- The word that is the flow file: the first that cannot be the value of a parameter,
@@ -184,52 +213,39 @@ local function declare_params(parser, about)
   end
 end
 
-local function with_attributes(texts)
-  local with = {}
-  for i, text in ipairs(texts) do
-    local name, value = text:match("^([^=]+)=(.*)$")
-    if name == nil then
-      return nil, ("option '--with' needs NAME=VALUE, as in --with retry=2; got '%s'"):format(text), "usage"
-    end
-    with[i] = { name = name, value = value }
-  end
-  return with
-end
-
-local function check_seed(seed)
-  local digits = seed and seed:match("^0*(%d+)$")
-  if seed == nil or digits and (#digits < #MAX_SEED or #digits == #MAX_SEED and digits <= MAX_SEED) then
-    return true
-  end
-  return nil, ("option '--seed' needs a whole number from 0 to %s; got '%s'"):format(MAX_SEED, seed), "usage"
-end
-
---- Reads the command line. What comes back has the flow loaded (`loaded`, `about`) and
---- the texts of its parameters (`texts`).
-function run.parse(argv, wants_help)
-  local own_argv, foreign, words = sort_arguments(argv)
-  local path = take_flow(words)
+-- The help, with the flow's parameters where the flow is known.
+local function help_for(path)
   local parser = cli.parser("run", run)
-  if wants_help and path == nil then return { help = parser } end
   if path then
-    own_argv[#own_argv + 1] = "--"
-    own_argv[#own_argv + 1] = path
+    local flow, message, code = cli.load_flow(path)
+    if flow == nil then return nil, message, code end
+    declare_params(parser, flow:describe())
+    flow:close()
   end
-  local ok, args = true, { with = {} }
-  if not wants_help then ok, args = parser:pparse(own_argv) end
-  if not ok then return nil, args, "usage" end
-  local with, message, code = with_attributes(args.with)
-  if with == nil then return nil, message, code end
-  ok, message, code = check_seed(args.seed)
-  if not ok then return nil, message, code end
-  args.path = path
-  args.loaded, message, code = cli.load_flow(path, with)
-  if args.loaded == nil then return nil, message, code end
-  args.about = args.loaded:describe()
-  if wants_help then
-    declare_params(parser, args.about)
-    return { help = parser }
+  return { help = parser }
+end
+
+local function without_help(argv)
+  local rest = {}
+  for _, arg in ipairs(argv) do
+    if arg ~= "--help" and arg ~= "-h" then rest[#rest + 1] = arg end
   end
+  return rest
+end
+
+--- Reads the command line. What comes back has the flow loaded (`flow`, `about`) and the
+--- texts of its parameters (`texts`); or just `help`, a parser.
+function run.parse(argv, wants_help)
+  if wants_help then argv = without_help(argv) end
+  local args, foreign, words = sort_arguments(argv)
+  if wants_help then return help_for(args and take_flow(words)) end
+  if args == nil then return nil, foreign, "usage" end
+  args.path = take_flow(words)
+  if args.path == nil then return nil, "missing argument 'FLOW.lua'", "usage" end
+  local message, code
+  args.flow, message, code = cli.load_flow(args.path, args.with)
+  if args.flow == nil then return nil, message, code end
+  args.about = args.flow:describe()
   args.texts, message, code = read_params(args.about, foreign, words)
   if args.texts == nil then return nil, message, code end
   return args
@@ -343,7 +359,7 @@ function run.execute(args, start)
 end
 
 local function dry_run(args)
-  local values, message, code = args.loaded:params(args.texts, {})
+  local values, message, code = args.flow:params(args.texts, {})
   if values == nil then return nil, message, code end
   local json = require "luaflow.json"
   local names, steps = {}, {}
@@ -372,10 +388,10 @@ function run.run(args)
   else
     status, message, code = run.execute(args, function(rt, options)
       options.texts, options.seed = args.texts, args.seed
-      return rt:start(args.loaded, options)
+      return rt:start(args.flow, options)
     end)
   end
-  args.loaded:close()
+  args.flow:close()
   return status, message, code
 end
 

@@ -9,7 +9,7 @@ local runs = { summary = "Lists runs, newest first." }
 local PAGE = 256
 
 function runs.declare(parser)
-  parser:argument("flow", "only runs of this flow"):args "?":argname "FLOW"
+  parser:argument("FLOW", "only runs of this flow"):args "?":argname "FLOW":target "flow"
   parser:option("--tag", "only runs with this tag (repeatable)"):argname "T":count "*"
   parser:option("--status", "only runs with this status")
     :choices { "running", "done", "failed", "interrupted" }:argname "STATUS"

@@ -5,7 +5,7 @@ local draw = require "luaflow.show"
 local show = { summary = "Shows a flow's steps in topological order." }
 
 function show.declare(parser)
-  parser:argument("flow", "the flow file"):argname "FLOW.lua"
+  parser:argument("FLOW.lua", "the flow file"):argname "FLOW.lua":target "flow"
   parser:mutex(
     parser:flag("--dot", "a graph for Graphviz"),
     parser:flag("--json", "one JSON document")

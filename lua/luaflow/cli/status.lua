@@ -9,7 +9,7 @@ local runs = require "luaflow.cli.runs"
 local status = { summary = "Shows one run: its steps with their tasks by state, and its failures." }
 
 function status.declare(parser)
-  parser:argument("run", "the run: its id, Flow/run, or last"):argname "RUN"
+  parser:argument("RUN", "the run: its id, Flow/run, or last"):argname "RUN":target "run"
   parser:flag("--json", "one JSON document")
 end
 

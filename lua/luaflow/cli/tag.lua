@@ -6,8 +6,8 @@ local tag = { summary = "Adds, removes or lists tags of a run." }
 
 function tag.declare(parser)
   parser:argument("action", "what to do"):choices { "add", "remove", "list" }
-  parser:argument("run", "the run: its id, Flow/run, or last"):argname "RUN"
-  parser:argument("tags", "tags to add or remove"):args "*":argname "TAG"
+  parser:argument("RUN", "the run: its id, Flow/run, or last"):argname "RUN":target "run"
+  parser:argument("TAG", "tags to add or remove"):args "*":argname "TAG":target "tags"
   parser:flag("--json", "list: one JSON document")
 end
 
