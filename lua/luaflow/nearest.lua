@@ -20,12 +20,18 @@ local function distance(a, b)
   return above[#b]
 end
 
+--- An abbreviation is nearly the name.
+local function unlikeness(name, candidate)
+  if #name > 1 and candidate:sub(1, #name) == name then return 0.5 end
+  return distance(name, candidate)
+end
+
 --- The one of `names` that is most like `name`; of several, the first in the alphabet.
 --- @return string?  nil when there are no names
 function nearest.name(name, names)
   local found, least
   for _, candidate in ipairs(names) do
-    local d = distance(name:lower(), candidate:lower())
+    local d = unlikeness(name:lower(), candidate:lower())
     if not found or d < least or (d == least and candidate < found) then
       found, least = candidate, d
     end
