@@ -99,9 +99,10 @@ int lf_owner_claim(lf_owner *o, uint32_t run, luaflow_error *err)
         return LUAFLOW_OK;
     if (errno == EAGAIN || errno == EACCES)
         return lf_fail(err, LUAFLOW_ESTORE,
-                       "run %u belongs to a process that is running it; wait for it or end it", run);
-    return lf_fail(err, LUAFLOW_ESTORE, "cannot lock byte %u of %s: %s; is it on a local disk?", run,
-                   o->path, strerror(errno));
+                       "run %u belongs to a process that is running it; wait for it or end it",
+                       run);
+    return lf_fail(err, LUAFLOW_ESTORE, "cannot lock byte %u of %s: %s; is it on a local disk?",
+                   run, o->path, strerror(errno));
 }
 
 void lf_owner_release(lf_owner *o, uint32_t run)

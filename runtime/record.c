@@ -74,7 +74,8 @@ bool lf_ref_equal(const lf_ref *a, const lf_ref *b)
         return false;
     switch (a->kind) {
     case LF_REF_INLINE: return lf_slice_equal(a->bytes, b->bytes);
-    case LF_REF_KEY: return a->size == b->size && a->salt == b->salt && lf_key_equal(&a->key, &b->key);
+    case LF_REF_KEY:
+        return a->size == b->size && a->salt == b->salt && lf_key_equal(&a->key, &b->key);
     case LF_REF_REMOVED: break;
     }
     return true;
@@ -84,9 +85,7 @@ bool lf_ref_equal(const lf_ref *a, const lf_ref *b)
 static size_t put_ref(lf_bytes *out, const lf_ref *ref)
 {
     switch (ref->kind) {
-    case LF_REF_REMOVED:
-        lf_bytes_put_varint(out, LF_REF_REMOVED);
-        break;
+    case LF_REF_REMOVED: lf_bytes_put_varint(out, LF_REF_REMOVED); break;
     case LF_REF_INLINE:
         lf_bytes_put_varint(out, (uint64_t)ref->bytes.size << 2 | LF_REF_INLINE);
         lf_bytes_put(out, ref->bytes.data, ref->bytes.size);
@@ -134,7 +133,10 @@ static void read_ref(lf_reader *r, lf_ref *ref)
 
 void lf_place_put_index(lf_bytes *place, uint64_t index) { lf_bytes_put_varint(place, index << 1); }
 
-void lf_place_put_turn(lf_bytes *place, uint64_t turn) { lf_bytes_put_varint(place, turn << 1 | 1); }
+void lf_place_put_turn(lf_bytes *place, uint64_t turn)
+{
+    lf_bytes_put_varint(place, turn << 1 | 1);
+}
 
 void lf_path_format(lf_bytes *out, const char *step, lf_slice place)
 {

@@ -31,7 +31,8 @@ typedef struct lf_view lf_view;
 int lf_view_begin(lf_store *s, lf_view **out, luaflow_error *err);
 void lf_view_end(lf_view *v); /* accepts NULL */
 
-/* The value behind `ref`, verified and copied out; inline ones too. */
+/* The value behind `ref` (not a removed one), verified and copied out; inline ones too. The
+ * caller frees `*out`. */
 int lf_view_blob(lf_view *v, const lf_ref *ref, lf_buf **out, luaflow_error *err);
 
 /* A finished task's record, checked. LUAFLOW_ENOTFOUND when it is not there. */
@@ -48,8 +49,9 @@ int lf_view_output(lf_view *v, uint32_t run, const lf_task_record *task, lf_slic
 int lf_view_tasks(lf_view *v, uint32_t run, uint32_t step, bool failed, uint32_t after,
                   uint32_t *numbers, size_t max, size_t *n, luaflow_error *err);
 
+/* What is remembered of a run; either may be NULL. LUAFLOW_ENOTFOUND when it is not there. */
 int lf_view_run(lf_view *v, uint32_t run, lf_run_record *record, lf_run_state *state,
-                luaflow_error *err); /* LUAFLOW_ENOTFOUND too */
+                luaflow_error *err);
 
 /* Numbers of runs, newest first, below `before` (0: all), of a flow and a tag if
  * these are not NULL. */
@@ -57,7 +59,8 @@ int lf_view_runs(lf_view *v, const char *flow, const char *tag, uint32_t before,
                  size_t max, size_t *n, luaflow_error *err);
 
 /* Hears one piece of a log; a false answer ends the walk. */
-typedef bool (*lf_log_fn)(void *payload, uint32_t task, uint32_t attempt, const lf_log_piece *piece);
+typedef bool (*lf_log_fn)(void *payload, uint32_t task, uint32_t attempt,
+                          const lf_log_piece *piece);
 
 /* Tells the pieces of one task's log in the order they were written. */
 int lf_view_log(lf_view *v, uint32_t run, uint32_t task, lf_log_fn tell, void *payload,
@@ -72,7 +75,8 @@ int lf_view_logs(lf_view *v, uint32_t run, uint32_t after, uint32_t *tasks, uint
 
 /* A write transaction. Nothing is seen by others, or durable, before
  * lf_write_commit; but one with very large blobs may commit what it has so far
- * on the way, which is why blobs are put before the records that need them. */
+ * on the way, which is why blobs are put before the records that need them. Once one of
+ * the functions below has failed, the transaction is only good for lf_write_abort. */
 typedef struct lf_write lf_write;
 
 int lf_write_begin(lf_store *s, lf_write **out, luaflow_error *err);
@@ -85,7 +89,8 @@ void lf_write_abort(lf_write *w);                     /* frees; accepts NULL */
 int lf_write_blob(lf_write *w, const lf_key *key, lf_slice bytes, uint8_t *salt,
                   luaflow_error *err);
 
-/* Puts a finished task's record (as lf_task_record_put wrote it). */
+/* Puts a finished task's record (as lf_task_record_put wrote it). One that is there already is
+ * never written again: LUAFLOW_ESTORE. */
 int lf_write_task(lf_write *w, uint32_t run, uint32_t task, lf_slice record, luaflow_error *err);
 
 /* Enters finished tasks of one step, in ascending order, into the index of
@@ -98,7 +103,8 @@ int lf_write_log(lf_write *w, uint32_t run, uint32_t task, uint32_t attempt, uin
                  const lf_log_piece *piece, luaflow_error *err);
 
 /* Takes the next run number, and puts the run's record and state under it, with
- * the entries by flow and by tag. */
+ * the entries by flow and by tag. LUAFLOW_EUSAGE for a name that is empty or longer than
+ * 128 bytes. */
 int lf_write_run(lf_write *w, const lf_run_record *record, const lf_run_state *state,
                  uint32_t *run, luaflow_error *err);
 /* The number that lf_write_run will take in this transaction. */
@@ -109,7 +115,8 @@ int lf_write_state(lf_write *w, uint32_t run, const lf_run_state *state, luaflow
 /* Replaces the tags of a run (strings, sorted, each once). */
 int lf_write_tags(lf_write *w, uint32_t run, uint32_t n_tags, lf_slice tags, luaflow_error *err);
 
-/* Reads what this transaction sees: a view that ends with it (do not end it). */
+/* Reads what this transaction sees: a view that ends with it (do not end it). What it gives
+ * is borrowed until the next write only. */
 lf_view *lf_write_view(lf_write *w);
 
 /* "LMDB 0.9.24: (date)". */

@@ -168,7 +168,8 @@ static int reads_only(void)
         return 1;
     if (!lf_owner_alive(o, 1) || lf_owner_alive(o, 2))
         return 2;
-    if (lf_owner_claim(o, 2, &err) != LUAFLOW_ESTORE || strstr(luaflow_error_text(&err), dir) == NULL)
+    if (lf_owner_claim(o, 2, &err) != LUAFLOW_ESTORE ||
+        strstr(luaflow_error_text(&err), dir) == NULL)
         return 3;
     luaflow_error_clear(&err);
     lf_owner_release(o, 1);

@@ -15,7 +15,8 @@ static lf_ref inline_ref(const char *s)
 
 static lf_ref key_ref(const char *s, uint8_t salt)
 {
-    return (lf_ref){.kind = LF_REF_KEY, .key = lf_key_of(0, s, strlen(s)), .salt = salt, .size = 1000};
+    return (lf_ref){
+        .kind = LF_REF_KEY, .key = lf_key_of(0, s, strlen(s)), .salt = salt, .size = 1000};
 }
 
 /* Puts the checksum right again after a test has changed the bytes. */
@@ -37,24 +38,24 @@ static size_t put_full_task(lf_bytes *out, size_t *salt)
     lf_place_put_index(&place, 300);
     lf_place_put_turn(&place, 2);
     lf_parents_put(&parents, (uint32_t[]){7, 8, 9, 3}, 4);
-    size_t offset = lf_task_record_put(
-        out, &(lf_task_record){.flags = LF_TASK_FAILED,
-                               .step = 4,
-                               .attempt = 2,
-                               .worker = 9,
-                               .started_us = 1795000000000000,
-                               .duration_us = 1234567,
-                               .place = all(&place),
-                               .base = 6,
-                               .origin_run = 11,
-                               .origin_task = UINT32_MAX,
-                               .parents = all(&parents),
-                               .n_outputs = 3,
-                               .outputs = all(&outputs),
-                               .width = 1000000,
-                               .choice = 5,
-                               .message = text("it broke"),
-                               .traceback = text("flow.lua:3: it broke")});
+    size_t offset =
+        lf_task_record_put(out, &(lf_task_record){.flags = LF_TASK_FAILED,
+                                                  .step = 4,
+                                                  .attempt = 2,
+                                                  .worker = 9,
+                                                  .started_us = 1795000000000000,
+                                                  .duration_us = 1234567,
+                                                  .place = all(&place),
+                                                  .base = 6,
+                                                  .origin_run = 11,
+                                                  .origin_task = UINT32_MAX,
+                                                  .parents = all(&parents),
+                                                  .n_outputs = 3,
+                                                  .outputs = all(&outputs),
+                                                  .width = 1000000,
+                                                  .choice = 5,
+                                                  .message = text("it broke"),
+                                                  .traceback = text("flow.lua:3: it broke")});
     *salt += offset;
     lf_bytes_fini(&outputs);
     lf_bytes_fini(&place);
@@ -274,9 +275,13 @@ TEST(outputs_out_of_order_or_miscounted_are_refused)
 {
     lf_ref x = inline_ref("1");
     lf_task_record t;
-    const struct { const char *first, *second; uint32_t n; bool good; } rows[] = {
-        {"a", "b", 2, true}, {"b", "a", 2, false}, {"a", "a", 2, false},
-        {"a", "ab", 2, true}, {"ab", "a", 2, false}, {"a", "b", 1, false}, {"a", "b", 3, false},
+    const struct {
+        const char *first, *second;
+        uint32_t n;
+        bool good;
+    } rows[] = {
+        {"a", "b", 2, true},   {"b", "a", 2, false}, {"a", "a", 2, false}, {"a", "ab", 2, true},
+        {"ab", "a", 2, false}, {"a", "b", 1, false}, {"a", "b", 3, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         lf_bytes b = {0}, outputs = {0};
@@ -334,9 +339,16 @@ TEST(a_run_record_comes_back_as_it_was)
     lf_bytes b = {0}, tags = {0};
     lf_bytes_put_string(&tags, "big", 3);
     lf_bytes_put_string(&tags, "nightly", 7);
-    lf_run_record run = {.origin = 4, .created_us = 1795000000000000, .seed = UINT64_MAX, .flow = text("Titles"),
-                         .source = key_ref("source", 0), .description = key_ref("graph", 1),
-                         .params = inline_ref("\x80"), .n_tags = 2, .tags = all(&tags)}, back;
+    lf_run_record run = {.origin = 4,
+                         .created_us = 1795000000000000,
+                         .seed = UINT64_MAX,
+                         .flow = text("Titles"),
+                         .source = key_ref("source", 0),
+                         .description = key_ref("graph", 1),
+                         .params = inline_ref("\x80"),
+                         .n_tags = 2,
+                         .tags = all(&tags)},
+                  back;
     lf_run_record_put(&b, &run);
     CHECK(lf_run_record_get(all(&b), &back));
     CHECK_INT(back.origin, 4);
@@ -363,8 +375,13 @@ TEST(a_run_state_comes_back_as_it_was)
     lf_bytes b = {0}, counts = {0};
     lf_counts_put(&counts, &(luaflow_counts){1, 1, 0, 0});
     lf_counts_put(&counts, &(luaflow_counts){1000000, 999998, 2, 7});
-    lf_run_state state = {.status = LUAFLOW_FAILED, .finished_us = 99, .total = {1000001, 999999, 2, 7},
-                          .n_steps = 2, .counts = all(&counts), .problem = text("disk full")}, back;
+    lf_run_state state = {.status = LUAFLOW_FAILED,
+                          .finished_us = 99,
+                          .total = {1000001, 999999, 2, 7},
+                          .n_steps = 2,
+                          .counts = all(&counts),
+                          .problem = text("disk full")},
+                 back;
     lf_run_state_put(&b, &state);
     CHECK(lf_run_state_get(all(&b), &back));
     CHECK_INT(back.status, LUAFLOW_FAILED);

@@ -116,7 +116,9 @@ static lf_slice noise(size_t size, uint32_t seed)
 
 static lf_ref ref_of(lf_slice bytes, uint8_t salt)
 {
-    return (lf_ref){.kind = LF_REF_KEY, .key = lf_key_of(0, bytes.data, bytes.size), .salt = salt,
+    return (lf_ref){.kind = LF_REF_KEY,
+                    .key = lf_key_of(0, bytes.data, bytes.size),
+                    .salt = salt,
                     .size = bytes.size};
 }
 
@@ -144,8 +146,8 @@ static bool has(lf_store *s, lf_slice bytes, uint8_t salt)
     lf_view *v = view_of(s);
     lf_ref ref = ref_of(bytes, salt);
     lf_buf *buf = NULL;
-    bool same = lf_view_blob(v, &ref, &buf, NULL) == LUAFLOW_OK &&
-                lf_slice_equal(lf_buf_slice(buf), bytes);
+    bool same =
+        lf_view_blob(v, &ref, &buf, NULL) == LUAFLOW_OK && lf_slice_equal(lf_buf_slice(buf), bytes);
     lf_buf_free(buf);
     lf_view_end(v);
     return same;
@@ -180,7 +182,8 @@ static int patch(const char *what, size_t size, const char *with)
     rewind(f);
     CHECK_INT(fread(all, 1, length, f), length);
     int n = 0;
-    for (char *at = all; (at = memmem(at, length - (size_t)(at - all), what, size)) != NULL; at += size, n++)
+    for (char *at = all; (at = memmem(at, length - (size_t)(at - all), what, size)) != NULL;
+         at += size, n++)
         memcpy(at, with, size);
     rewind(f);
     CHECK_INT(fwrite(all, 1, length, f), length);
@@ -472,7 +475,8 @@ TEST(a_file_that_lacks_only_free_pages_is_sound)
     lf_key key = {{1, 2, 3}}; /* nobody's: what is under it counts as damaged and is dropped */
     lf_slice big = noise(3 * MB, 1), small = noise(3000, 1);
     uint8_t salt;
-    for (uint32_t i = 1; i <= 10; i++) { /* the first ones make free pages, where lists of more go */
+    for (uint32_t i = 1; i <= 10;
+         i++) { /* the first ones make free pages, where lists of more go */
         lf_write *w = write_to(s);
         CHECK_INT(lf_write_task(w, 1, i, text("record"), NULL), LUAFLOW_OK);
         if (i >= 8) {
@@ -502,24 +506,39 @@ TEST(a_file_that_lacks_only_free_pages_is_sound)
     drop_place();
 }
 
+/* The entry of the store's version as it stands in the file: key, seal, number. */
+static lf_bytes version_entry(uint8_t sealed, uint8_t number)
+{
+    lf_bytes b = {0};
+    uint8_t value[4] = {0, 0, 0, sealed};
+    lf_bytes_put(&b, "version", 7);
+    lf_bytes_put_u32be(&b, (uint32_t)lf_hash(lf_hash(7, "version", 7), value, 4));
+    value[3] = number;
+    lf_bytes_put(&b, value, 4);
+    return b;
+}
+
 TEST(a_newer_store_is_refused_in_words)
 {
     lf_store_close(fresh_store());
-    uint8_t now[11] = "version", later[11] = "version"; /* key, seal, and the number, as they stand */
-    lf_bytes find = {0}, with = {0};
-    for (uint32_t n = 1; n <= 2; n++) {
-        uint8_t value[4] = {0, 0, 0, (uint8_t)n};
-        lf_bytes *b = n == 1 ? &find : &with;
-        lf_bytes_put(b, n == 1 ? now : later, 7);
-        lf_bytes_put_u32be(b, (uint32_t)lf_hash(lf_hash(7, "version", 7), value, 4));
-        lf_bytes_put(b, value, 4);
-    }
-    CHECK_INT(patch((char *)find.data, find.size, (char *)with.data), 1);
+    lf_bytes one = version_entry(1, 1), two = version_entry(2, 2), flipped = version_entry(2, 1);
+    CHECK_INT(patch((char *)one.data, one.size, (char *)two.data), 1);
     check_refuses(true, LUAFLOW_ESTORE, "is a store of version 2");
-    with.data[with.size - 1] = 1; /* and one whose seal is wrong */
+    CHECK_INT(patch((char *)two.data, two.size, (char *)flipped.data), 1);
+    check_refuses(true, LUAFLOW_ESTORE, "an entry of the table 'meta'");
     CHECK_INT(patch("version", 7, "Version"), 1);
-    lf_bytes_fini(&find);
-    lf_bytes_fini(&with);
+    check_refuses(true, LUAFLOW_ESTORE, "the version in");
+    lf_bytes_fini(&one);
+    lf_bytes_fini(&two);
+    lf_bytes_fini(&flipped);
+    drop_place();
+}
+
+TEST(a_database_of_some_other_program_is_refused)
+{
+    lf_store_close(fresh_store());
+    CHECK_INT(patch("meta", 4, "mine"), 1);
+    check_refuses(true, LUAFLOW_ESTORE, "belongs to some other program");
     drop_place();
 }
 
@@ -527,7 +546,8 @@ TEST(a_newer_store_is_refused_in_words)
 
 TEST(blobs_of_every_size_come_back_bit_for_bit)
 {
-    static const size_t sizes[] = {1, 300, 4096, 4 * MB - 1, 4 * MB, 4 * MB + 1, 8 * MB, 20 * MB + 7};
+    static const size_t sizes[] = {1,      300,        4096,   4 * MB - 1,
+                                   4 * MB, 4 * MB + 1, 8 * MB, 20 * MB + 7};
     lf_store *s = fresh_store();
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         lf_slice bytes = noise(sizes[i], (uint32_t)i);
@@ -633,7 +653,8 @@ TEST(a_key_with_too_many_values_is_an_error)
         lf_key key = lf_key_of(0, value.data, value.size);
         uint8_t salt;
         luaflow_error err = LUAFLOW_ERROR_INIT;
-        CHECK_INT(lf_write_blob(w, &key, value, &salt, &err), i < 256 ? LUAFLOW_OK : LUAFLOW_ESTORE);
+        CHECK_INT(lf_write_blob(w, &key, value, &salt, &err),
+                  i < 256 ? LUAFLOW_OK : LUAFLOW_ESTORE);
         if (i < 256)
             CHECK_INT(salt, i);
         else
@@ -680,7 +701,8 @@ static void put_task(lf_write *w, uint32_t run, uint32_t task, const lf_task_rec
 
 TEST(tasks_are_found_by_run_and_number_whatever_their_order)
 {
-    static const uint32_t order[][2] = {{2, 5}, {2, 6}, {1, 1}, {2, 3}, {3, 1}, {1, 2}, {3, 0x01020304}};
+    static const uint32_t order[][2] = {{2, 5}, {2, 6}, {1, 1},         {2, 3},
+                                        {3, 1}, {1, 2}, {3, 0x01020304}};
     lf_store *s = fresh_store();
     lf_write *w = write_to(s);
     for (uint32_t i = 0; i < 7; i++)
@@ -757,10 +779,15 @@ TEST(what_a_task_passes_on_is_its_own_or_its_bases)
     lf_bytes own = {0}, behind = {0};
     lf_ref one = {.kind = LF_REF_INLINE, .bytes = text("1"), .size = 1},
            two = {.kind = LF_REF_INLINE, .bytes = text("2"), .size = 1}, gone = {0};
-    put_task(w, 1, 1, &(lf_task_record){.n_outputs = 3, .outputs = outputs_of(&behind,
-             (const char *[]){"a", "b", "c"}, (lf_ref[]){one, one, one}, 3)});
-    put_task(w, 1, 2, &(lf_task_record){.base = 1, .n_outputs = 2, .outputs = outputs_of(&own,
-             (const char *[]){"a", "b"}, (lf_ref[]){two, gone}, 2)});
+    put_task(w, 1, 1,
+             &(lf_task_record){.n_outputs = 3,
+                               .outputs = outputs_of(&behind, (const char *[]){"a", "b", "c"},
+                                                     (lf_ref[]){one, one, one}, 3)});
+    put_task(w, 1, 2,
+             &(lf_task_record){.base = 1,
+                               .n_outputs = 2,
+                               .outputs = outputs_of(&own, (const char *[]){"a", "b"},
+                                                     (lf_ref[]){two, gone}, 2)});
     put_task(w, 1, 3, &(lf_task_record){.base = 9});
     commit(w);
     lf_view *v = view_of(s);
@@ -924,8 +951,11 @@ static uint32_t put_run(lf_store *s, const char *flow, const char *tags)
     for (const char *t = tags; *t != 0; t++, n++)
         lf_bytes_put_string(&b, t, 1);
     lf_write *w = write_to(s);
-    lf_run_record record = {.flow = text(flow), .n_tags = n, .tags = lf_slice_of(b.data, b.size),
-                            .created_us = 5, .seed = 6};
+    lf_run_record record = {.flow = text(flow),
+                            .n_tags = n,
+                            .tags = lf_slice_of(b.data, b.size),
+                            .created_us = 5,
+                            .seed = 6};
     CHECK_INT(lf_write_next_run(w, &next, NULL), LUAFLOW_OK);
     CHECK_INT(lf_write_run(w, &record, &(lf_run_state){0}, &run, NULL), LUAFLOW_OK);
     CHECK_INT(run, next);
@@ -1053,14 +1083,18 @@ TEST(a_log_is_told_in_the_order_it_was_written)
 {
     lf_store *s = fresh_store();
     lf_write *w = write_to(s);
-    static const struct { uint32_t run, task, attempt, sequence; const char *entries; } rows[] = {
+    static const struct {
+        uint32_t run, task, attempt, sequence;
+        const char *entries;
+    } rows[] = {
         {1, 2, 1, 0, "d"}, {1, 2, 0, 1, "b"}, {1, 2, 0, 0, "a"}, {1, 2, 0, 256, "c"},
         {1, 1, 0, 0, "-"}, {1, 7, 0, 0, "-"}, {2, 2, 0, 0, "-"}, {1, UINT32_MAX, 0, 0, "-"},
     };
     for (size_t i = 0; i < 8; i++) {
         lf_log_piece piece = {.step = rows[i].task + 3, .entries = text(rows[i].entries)};
-        CHECK_INT(lf_write_log(w, rows[i].run, rows[i].task, rows[i].attempt, rows[i].sequence, &piece,
-                               NULL), LUAFLOW_OK);
+        CHECK_INT(lf_write_log(w, rows[i].run, rows[i].task, rows[i].attempt, rows[i].sequence,
+                               &piece, NULL),
+                  LUAFLOW_OK);
     }
     commit(w);
     lf_view *v = view_of(s);
@@ -1150,7 +1184,8 @@ TEST(a_child_must_open_the_store_anew)
         lf_view *v;
         lf_write *w;
         luaflow_error err = LUAFLOW_ERROR_INIT;
-        if (lf_view_begin(s, &v, &err) != LUAFLOW_ESTORE || strstr(luaflow_error_text(&err), "fork") == NULL)
+        if (lf_view_begin(s, &v, &err) != LUAFLOW_ESTORE ||
+            strstr(luaflow_error_text(&err), "fork") == NULL)
             _exit(1);
         if (lf_write_begin(s, &w, &err) != LUAFLOW_ESTORE)
             _exit(2);
@@ -1286,7 +1321,8 @@ TEST(a_store_of_somebody_else_is_read)
     lf_store_close(s);
     shell("chmod 0555 '%s' '%s'; chmod 0444 '%s'/*.mdb", base, dir, dir);
     CHECK_INT(in_child(as_stranger), 0);
-    shell("chmod 0700 '%s' '%s'; rm '%s/lock.mdb'; chmod 0555 '%s' '%s'", base, dir, dir, base, dir);
+    shell("chmod 0700 '%s' '%s'; rm '%s/lock.mdb'; chmod 0555 '%s' '%s'", base, dir, dir, base,
+          dir);
     CHECK_INT(in_child(as_stranger), 0);
     shell("chmod 0700 '%s' '%s'", base, dir);
     drop_place();
@@ -1301,7 +1337,9 @@ static int as_stranger_refused(void)
     if (lf_store_open(dir, true, &s, &err) != LUAFLOW_ESTORE)
         return 1;
     int rc = strstr(luaflow_error_text(&err), dir) != NULL &&
-             strstr(luaflow_error_text(&err), "ermission") != NULL ? 0 : 2;
+                     strstr(luaflow_error_text(&err), "ermission") != NULL
+                 ? 0
+                 : 2;
     luaflow_error_clear(&err);
     return rc;
 }
@@ -1386,7 +1424,8 @@ static int on_full_disk(void)
     char ballast[128];
     if (!own_mounts() || mount("tmpfs", base, "tmpfs", 0, "size=3m") != 0)
         return CANNOT_MOUNT;
-    snprintf(ballast, sizeof ballast, "dd if=/dev/zero of=%s/ballast bs=1k count=512 2>/dev/null", base);
+    snprintf(ballast, sizeof ballast, "dd if=/dev/zero of=%s/ballast bs=1k count=512 2>/dev/null",
+             base);
     if (system(ballast) != 0)
         return 1;
     luaflow_error err = LUAFLOW_ERROR_INIT;
@@ -1486,7 +1525,4 @@ TEST(with_little_address_space_the_map_is_smaller)
 }
 #endif
 
-TEST(the_library_has_a_name)
-{
-    CHECK(strncmp(lf_store_library(), "LMDB 0.9.", 9) == 0);
-}
+TEST(the_library_has_a_name) { CHECK(strncmp(lf_store_library(), "LMDB 0.9.", 9) == 0); }

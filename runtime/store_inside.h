@@ -1,0 +1,180 @@
+/* store_inside.h -- what the files of the store share: its tables, its entries, its
+ * transactions. Only they include it, and LMDB.
+ *
+ * Every entry but the blobs begins with a seal, a hash over its table, key and value:
+ * LMDB notices no flipped bit, and a sound record under a wrong number is damage too.
+ * A blob is checked by its own name. */
+#ifndef LF_STORE_INSIDE_H
+#define LF_STORE_INSIDE_H
+
+#include "store.h"
+
+#include <lmdb.h>
+#include <pthread.h>
+#include <sys/types.h>
+
+/* LF_BLOBS  key 16, salt u8 -> 0, bytes; or 1, size u64 of what lies in chunks
+ *           key 16, salt u8, chunk u32 -> bytes
+ * LF_TASKS  run u32, task u32 -> task record
+ * LF_STEPS  run u32, step u32, failed u8, first task u32 -> how many, how far the last, gaps
+ * LF_RUNS   run u32, part u8 -> run record (0), run state (1)
+ * LF_FLOWS  name, 0, run u32 -> nothing
+ * LF_TAGS   tag, 0, run u32 -> nothing
+ * LF_LOGS   run u32, task u32, attempt u32, sequence u32 -> log piece
+ * LF_META   "version", "next", "pruned" -> u32. Whoever removes blobs raises "pruned" in the
+ *           same transaction: see lf_write_renew. */
+enum lf_table {
+    LF_BLOBS, LF_TASKS, LF_STEPS, LF_RUNS, LF_FLOWS, LF_TAGS, LF_LOGS,
+    LF_META, /* the last of them */
+    LF_TABLES
+};
+extern const char *const lf_table_names[LF_TABLES];
+
+enum {
+    LF_MAX_READERS = 1024,
+    LF_NAME_MAX = 128, /* of flows and tags; LMDB's keys end at 511 bytes */
+    LF_SEAL = 4,
+    LF_RUN_RECORD = 0, /* the parts of a run */
+    LF_RUN_STATE = 1
+};
+
+struct lf_view {
+    lf_store *store;
+    MDB_txn *txn;
+    lf_view *next; /* among the idle ones */
+};
+
+struct lf_store {
+    lf_store *next; /* in the registry */
+    dev_t dev;
+    ino_t ino;
+    pid_t pid;      /* the process that opened it: LMDB does not survive fork() */
+    unsigned users; /* 0 while it is being opened or closed */
+    char *dir;
+    MDB_env *env;
+    MDB_dbi table[LF_TABLES];
+    bool readonly;
+    pthread_mutex_t idle_lock;
+    lf_view *idle; /* their transactions keep their place among the readers */
+    unsigned n_idle;
+};
+
+struct lf_write {
+    lf_view view;
+    MDB_cursor *tasks;  /* for appending; NULL until the first task */
+    uint64_t last_task; /* the greatest key there, as a number */
+    bool any_task;
+    bool any_blob; /* one was put or found already */
+    lf_bytes scratch;
+};
+
+/* ---- what went wrong, in words: all return the error's code ---- */
+
+/* An errno or code of LMDB's; `doing` is "open", "read" or "write". */
+int lf_lmdb_fail(const char *dir, const char *doing, int rc, luaflow_error *err);
+int lf_view_fail(const lf_view *v, int rc, luaflow_error *err);
+int lf_write_fail(const lf_write *w, int rc, luaflow_error *err);
+/* ENOSPC, EDQUOT, EFBIG or EIO. LMDB reports a full disk as EIO. */
+int lf_disk_fail(const char *dir, int rc, luaflow_error *err);
+/* "`what` is damaged"; `what` is a format. */
+int lf_damage_fail(const lf_view *v, luaflow_error *err, const char *what, ...) LF_PRINTF(3, 4);
+int lf_entry_fail(const lf_view *v, enum lf_table t, MDB_val key, luaflow_error *err);
+
+/* LUAFLOW_ESTORE after a fork(). */
+int lf_process_check(const lf_store *s, luaflow_error *err);
+
+/* Whether data.mdb is as long as it must be. Called while a read transaction is open. */
+int lf_pages_check(const lf_store *s, luaflow_error *err);
+
+/* ---- keys ---- */
+
+typedef struct lf_entry_key {
+    size_t size;
+    uint8_t bytes[LF_NAME_MAX + 8];
+} lf_entry_key;
+
+static inline void put_u32(uint8_t *to, uint32_t n)
+{
+    to[0] = (uint8_t)(n >> 24);
+    to[1] = (uint8_t)(n >> 16);
+    to[2] = (uint8_t)(n >> 8);
+    to[3] = (uint8_t)n;
+}
+
+static inline uint32_t get_u32(const uint8_t *at)
+{
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static inline void key_u8(lf_entry_key *k, uint8_t n) { k->bytes[k->size++] = n; }
+
+static inline void key_u32(lf_entry_key *k, uint32_t n)
+{
+    put_u32(k->bytes + k->size, n);
+    k->size += 4;
+}
+
+/* A name and its NUL. False for one that no flow or tag can have. */
+static inline bool key_name(lf_entry_key *k, lf_slice name)
+{
+    if (name.size == 0 || name.size > LF_NAME_MAX || memchr(name.data, 0, name.size) != NULL)
+        return false;
+    memcpy(k->bytes + k->size, name.data, name.size);
+    k->size += name.size;
+    key_u8(k, 0);
+    return true;
+}
+
+static inline MDB_val val_of(const lf_entry_key *k) { return (MDB_val){k->size, (void *)k->bytes}; }
+
+static inline bool starts_with(MDB_val key, const lf_entry_key *prefix)
+{
+    return key.mv_size >= prefix->size && memcmp(key.mv_data, prefix->bytes, prefix->size) == 0;
+}
+
+static inline uint32_t u32_at(MDB_val key, size_t offset)
+{
+    return key.mv_size < offset + 4 ? 0 : get_u32((const uint8_t *)key.mv_data + offset);
+}
+
+static inline lf_entry_key run_key(uint32_t run, uint8_t part)
+{
+    lf_entry_key k = {0};
+    key_u32(&k, run);
+    key_u8(&k, part);
+    return k;
+}
+
+/* ---- entries ---- */
+
+/* The value behind `k`, its seal checked. LUAFLOW_ENOTFOUND without a sentence when
+ * there is none. */
+int lf_entry_get(const lf_view *v, enum lf_table t, const lf_entry_key *k, lf_slice *out,
+                 luaflow_error *err);
+
+/* The same for what a cursor found. */
+int lf_entry_unseal(const lf_view *v, enum lf_table t, MDB_val key, MDB_val data, lf_slice *out,
+                    luaflow_error *err);
+
+/* Returns LMDB's code: MDB_KEYEXIST with MDB_NOOVERWRITE. */
+int lf_entry_put(lf_write *w, enum lf_table t, const lf_entry_key *k, lf_slice value,
+                 unsigned flags);
+
+/* A part of a run: LUAFLOW_ENOTFOUND, with a sentence, when there is none. */
+int lf_run_part_get(lf_view *v, uint32_t run, uint8_t part, lf_slice *value, luaflow_error *err);
+
+/* Seal and value into reserved memory of LF_SEAL bytes more than the value has. */
+void lf_entry_fill(enum lf_table t, MDB_val key, MDB_val data, lf_slice value);
+
+/* A number of the table LF_META; 0 when it is not there. */
+int lf_meta_get(const lf_view *v, const char *name, uint32_t *n, luaflow_error *err);
+int lf_meta_put(lf_write *w, const char *name, uint32_t n); /* returns LMDB's code */
+
+int lf_cursor_open(const lf_view *v, enum lf_table t, MDB_cursor **c, luaflow_error *err);
+/* Closes it; running out of entries (`rc`) is no failure. */
+int lf_cursor_end(const lf_view *v, MDB_cursor *c, int rc, luaflow_error *err);
+
+/* Commits what there is so far, and goes on in a new transaction. */
+int lf_write_renew(lf_write *w, luaflow_error *err);
+
+#endif
