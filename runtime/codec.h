@@ -7,7 +7,7 @@
  *   UTF-8 strings as str, others as bin; a table with keys 1..n as array (the
  *   empty one too), any other as map whose keys are sorted by their bytes;
  *   ext 1 / 2: int64_t / uint64_t, eight bytes, little-endian;
- *   ext 3: an instance of a registered class: str name, then its table;
+ *   ext 3: an instance of a registered class: its name, then its table;
  *   ext 16 + e: an FFI array of element e (0 int8 1 uint8 2 int16 3 uint16 4 int32
  *   5 uint32 6 int64 7 uint64 8 float 9 double), raw little-endian elements; an
  *   array of 2^32 bytes or more does not fit an ext and is refused. */
@@ -23,12 +23,13 @@
 #define LF_DEPTH_MAX 200
 
 /* Prepares a state: puts into the registry what the functions below need (the
- * FFI's types and the table of registered classes). Once per state.
- * [-0, +0, raises] */
+ * FFI's types and the table of registered classes). Each of them asks for it; a
+ * second time does nothing.  [-0, +0, raises] */
 LF_RAISES void lf_codec_prepare(lua_State *L);
 
-/* Registers metatable at the top of the stack as class `name` in this state:
- * instances encode as ext 3 and get it back.  [-1, +0, raises] */
+/* Registers the metatable at the top of the stack as class `name` in this state:
+ * instances encode as ext 3 and get it back. The last one of a name is the one they
+ * get; instances of an older one encode as long as it lives.  [-1, +0, raises] */
 LF_RAISES void lf_codec_register(lua_State *L, const char *name);
 
 /* Appends the canonical bytes of the value at `index`. LUAFLOW_EVALUE with
@@ -42,8 +43,12 @@ LF_RAISES int lf_codec_encode(lua_State *L, int index, const char *name, lf_byte
  * them.  [-0, +1 on success and +0 on failure, raises only when out of memory] */
 LF_RAISES int lf_codec_decode(lua_State *L, lf_slice bytes, luaflow_error *err);
 
-/* The length of the one value at the start of `bytes`, found without decoding;
- * 0 when it is damaged. Bounded: no deeper than LF_DEPTH_MAX. */
+/* The same, for those that show values: an instance of any class, registered or not,
+ * gets the metatable { __luaflow_class = "Vec2" } instead of its own. */
+LF_RAISES int lf_codec_decode_marked(lua_State *L, lf_slice bytes, luaflow_error *err);
+
+/* The length of the one value at the start of `bytes`, checked as decoding would but
+ * without a state; 0 when it is damaged. Bounded: no deeper than LF_DEPTH_MAX. */
 size_t lf_codec_skip(lf_slice bytes);
 
 /* ---- lists, without a Lua state ---- */
@@ -63,16 +68,19 @@ typedef struct lf_list {
     uint64_t *offsets;  /* array: where each element starts, and the end */
 } lf_list;
 
-/* Cuts `bytes`. LUAFLOW_EVALUE when they are no list (err may be NULL).
- * The caller calls lf_list_fini; `bytes` must stay as long. */
+/* Cuts `bytes`. LUAFLOW_EVALUE when they are no list, saying what they are, or damaged.
+ * The caller calls lf_list_fini (after a failure too); `bytes` must stay as long. */
 int lf_list_init(lf_list *list, lf_slice bytes, luaflow_error *err);
 void lf_list_fini(lf_list *list);
 
-/* Pushes element i (from 1).  [-0, +1 on success, raises only when out of memory] */
+/* Pushes element i (from 1); LUAFLOW_EVALUE when there is none.
+ * [-0, +1 on success, raises only when out of memory] */
 LF_RAISES int lf_list_push(lua_State *L, const lf_list *list, uint64_t i, luaflow_error *err);
 
+enum { LF_KIND_MAX = 120 }; /* a buffer that the words below fit into */
+
 /* What the value is, in words for a message: "a string", "a table that is not a
- * list", "the number 2.5", "nil". */
+ * list", "the number 2.5", "nil". Returns `buffer`. */
 const char *lf_codec_kind(lf_slice bytes, char *buffer, size_t size);
 
 #endif
