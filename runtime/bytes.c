@@ -119,8 +119,8 @@ uint32_t lf_read_u32be(lf_reader *r)
 
 uint64_t lf_read_u64be(lf_reader *r)
 {
-    uint64_t high = lf_read_u32be(r);
-    return high << 32 | lf_read_u32be(r);
+    uint64_t high = lf_read_u32be(r), low = lf_read_u32be(r);
+    return r->bad ? 0 : high << 32 | low;
 }
 
 uint64_t lf_read_varint(lf_reader *r)
@@ -161,6 +161,36 @@ lf_buf *lf_buf_copy(const void *data, size_t size)
     if (buf != NULL && size > 0)
         memcpy(buf->data, data, size);
     return buf;
+}
+
+bool lf_buf_start(lf_bytes *b)
+{
+    lf_bytes_clear(b);
+    if (lf_bytes_reserve(b, sizeof(lf_buf)) == NULL)
+        return false;
+    b->size = sizeof(lf_buf);
+    return true;
+}
+
+lf_buf *lf_buf_adopt(lf_bytes *b)
+{
+    if (b->failed)
+        return NULL;
+    if (b->room - b->size > 4096) {
+        uint8_t *data = realloc(b->data, b->size); /* a shrink that fails leaves it as it was */
+        if (data != NULL)
+            b->data = data;
+    }
+    lf_buf *buf = (lf_buf *)(void *)b->data;
+    atomic_init(&buf->refs, 1);
+    buf->size = b->size - sizeof(lf_buf);
+    memset(b, 0, sizeof *b);
+    return buf;
+}
+
+lf_slice lf_buf_pending(const lf_bytes *b)
+{
+    return (lf_slice){b->data + sizeof(lf_buf), b->size - sizeof(lf_buf)};
 }
 
 lf_buf *lf_buf_ref(lf_buf *buf)

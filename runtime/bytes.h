@@ -122,6 +122,12 @@ typedef struct lf_buf {
 lf_buf *lf_buf_new(size_t size);
 /* The same with a copy of `data`. */
 lf_buf *lf_buf_copy(const void *data, size_t size);
+/* One made of what was appended to `b`, without copying, leaving `b` empty: `b` must have
+ * been started with lf_buf_start. NULL when `b` failed. */
+bool lf_buf_start(lf_bytes *b);
+lf_buf *lf_buf_adopt(lf_bytes *b);
+/* What was appended since lf_buf_start. */
+lf_slice lf_buf_pending(const lf_bytes *b);
 /* Another owner; returns `buf`, which may be NULL. */
 lf_buf *lf_buf_ref(lf_buf *buf);
 /* An owner less; the last one frees. Accepts NULL. */

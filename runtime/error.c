@@ -71,7 +71,9 @@ int lf_fail_memory(luaflow_error *err)
 int lf_error_move(luaflow_error *to, luaflow_error *from)
 {
     int code = from->code;
-    if (to != NULL && to != from) {
+    if (to == from)
+        return code;
+    if (to != NULL) {
         luaflow_error_clear(to);
         *to = *from;
         *from = (luaflow_error)LUAFLOW_ERROR_INIT;

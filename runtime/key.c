@@ -48,3 +48,11 @@ uint64_t lf_hash(uint64_t seed, const void *data, size_t size)
 {
     return XXH3_64bits_withSeed(data, size, seed);
 }
+
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+
+const char *lf_key_library(void)
+{
+    return TEXT(XXH_VERSION_MAJOR) "." TEXT(XXH_VERSION_MINOR) "." TEXT(XXH_VERSION_RELEASE);
+}

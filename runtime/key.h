@@ -26,6 +26,9 @@ lf_keying *lf_keying_new(uint8_t format);
 void lf_keying_add(lf_keying *k, const void *data, size_t size);
 lf_key lf_keying_end(lf_keying *k); /* frees `k` */
 
+/* "0.8.1": of xxHash. */
+const char *lf_key_library(void);
+
 /* A 32-bit checksum of a record; finds damage, proves nothing against people. */
 uint32_t lf_checksum(const void *data, size_t size);
 

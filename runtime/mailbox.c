@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 struct lf_mailbox {
-    pthread_mutex_t lock; /* a leaf: nothing is called under it */
+    pthread_mutex_t lock; /* a leaf; the descriptor changes under it, so that who has taken a
+                             letter may free the box */
     lf_queue queue;
     int fd;
 };
@@ -51,9 +52,9 @@ void lf_mailbox_post(lf_mailbox *box, lf_node *letter)
     pthread_mutex_lock(&box->lock);
     bool was_empty = lf_queue_empty(&box->queue);
     lf_queue_push(&box->queue, letter);
-    pthread_mutex_unlock(&box->lock);
     if (was_empty)
         wake(box);
+    pthread_mutex_unlock(&box->lock);
 }
 
 void lf_mailbox_post_all(lf_mailbox *box, lf_queue *letters)
@@ -63,17 +64,18 @@ void lf_mailbox_post_all(lf_mailbox *box, lf_queue *letters)
     pthread_mutex_lock(&box->lock);
     bool was_empty = lf_queue_empty(&box->queue);
     lf_queue_join(&box->queue, letters);
-    pthread_mutex_unlock(&box->lock);
     if (was_empty)
         wake(box);
+    pthread_mutex_unlock(&box->lock);
 }
 
 void lf_mailbox_take(lf_mailbox *box, lf_queue *out)
 {
     uint64_t count;
-    while (read(box->fd, &count, sizeof count) < 0 && errno == EINTR) {
-    }
-    pthread_mutex_lock(&box->lock); /* after the read: a later post wakes again */
+    pthread_mutex_lock(&box->lock);
+    if (!lf_queue_empty(&box->queue))
+        while (read(box->fd, &count, sizeof count) < 0 && errno == EINTR) {
+        }
     lf_queue_join(out, &box->queue);
     pthread_mutex_unlock(&box->lock);
 }

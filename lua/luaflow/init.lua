@@ -1,0 +1,46 @@
+--- The door: `require "luaflow"`. Runs anywhere; in a step, `luaflow.current` says where.
+local luaflow = {}
+
+local native = require "luaflow.native" -- given by whoever made this state
+
+local order = { number = 1, string = 2, boolean = 3 }
+
+local function before(a, b)
+  local kind_a, kind_b = type(a), type(b)
+  if kind_a ~= kind_b then return (order[kind_a] or 4) < (order[kind_b] or 4) end
+  if kind_a == "number" or kind_a == "string" then return a < b end
+  if kind_a == "boolean" then return not a and b end
+  return tostring(a) < tostring(b)
+end
+
+--- Like `pairs`, but in an order that is the same every time: numbers before strings
+--- before booleans, each ascending.
+function luaflow.sorted_pairs(t)
+  local keys = {}
+  for key in pairs(t) do keys[#keys + 1] = key end
+  table.sort(keys, before)
+  local i = 0
+  return function()
+    i = i + 1
+    local key = keys[i]
+    if key ~= nil then return key, t[key] end
+  end
+end
+
+--- Instances of `metatable` may be stored from here on: as `name` and a plain table, which
+--- gets the metatable back on load. Registering a name again replaces its metatable.
+function luaflow.register(name, metatable)
+  if type(name) ~= "string" or name == "" then
+    error("luaflow.register needs the class's name: luaflow.register(\"Vec2\", Vec2)", 2)
+  elseif type(metatable) ~= "table" then
+    error(("luaflow.register(%q, …) needs a metatable, not a %s"):format(name, type(metatable)), 2)
+  end
+  native.register(name, metatable)
+  return metatable
+end
+
+return setmetatable(luaflow, {
+  __index = function(_, name)
+    if name == "current" and native.current then return native.current() end
+  end,
+})

@@ -1,0 +1,94 @@
+--- Makes a state fit for many tasks: what one task declares or loads must not trip the
+--- next. Runs in workers, and wherever a flow file is loaded.
+local ffi = require "ffi"
+
+local isolation = {}
+
+local globals = getfenv(0)
+
+--- Modules beside the flow file come first, and are loaded with the state's own globals,
+--- whatever the environment of the task that asks first.
+local function search_beside(directory)
+  package.path = directory .. "/?.lua;" .. directory .. "/?/init.lua;" .. package.path
+  local require_module = require
+  function globals.require(name)
+    local module = package.loaded[name]
+    if module then return module end
+    local environment = getfenv(0)
+    setfenv(0, globals)
+    local ok, result = pcall(require_module, name)
+    setfenv(0, environment)
+    if not ok then error(result, 2) end
+    return result
+  end
+end
+
+--- LuaJIT refuses a second definition of a struct and makes a new type of every anonymous
+--- one. A flow file runs once per task, so the same declaration again means the same type.
+local function declare_once()
+  local cdef, typeof, metatype = ffi.cdef, ffi.typeof, ffi.metatype
+  local new, cast, sizeof, istype = ffi.new, ffi.cast, ffi.sizeof, ffi.istype
+  local alignof, offsetof = ffi.alignof, ffi.offsetof
+  local declared, types, dressed = {}, {}, {}
+
+  function ffi.cdef(text, ...)
+    if select("#", ...) > 0 then return cdef(text, ...) end
+    if declared[text] then return end
+    cdef(text)
+    declared[text] = true
+  end
+
+  local function type_of(ct)
+    local known = types[ct]
+    if known == nil then
+      known = typeof(ct)
+      types[ct] = known
+    end
+    return known
+  end
+
+  --- Only a definition in braces makes a new type each time.
+  local function known_type(ct)
+    if type(ct) == "string" and ct:find("{", 1, true) then return type_of(ct) end
+    return ct
+  end
+
+  function ffi.typeof(ct, ...)
+    if type(ct) == "string" and select("#", ...) == 0 then return type_of(ct) end
+    return typeof(ct, ...)
+  end
+
+  function ffi.new(ct, ...) return new(known_type(ct), ...) end
+  function ffi.cast(ct, ...) return cast(known_type(ct), ...) end
+  function ffi.sizeof(ct, ...) return sizeof(known_type(ct), ...) end
+  function ffi.istype(ct, ...) return istype(known_type(ct), ...) end
+  function ffi.alignof(ct) return alignof(known_type(ct)) end
+  function ffi.offsetof(ct, field) return offsetof(known_type(ct), field) end
+
+  function ffi.metatype(ct, metatable)
+    local known = type(ct) == "string" and type_of(ct) or typeof(ct)
+    local id = tonumber(known)
+    if not dressed[id] then
+      metatype(known, metatable)
+      dressed[id] = true
+    end
+    return known
+  end
+end
+
+local define = ffi.typeof
+
+--- How full the table of C types is: it holds 65,536 and never shrinks. Each call uses up
+--- one more.
+function isolation.types_in_use() return tonumber(define("struct { int probe; }")) end
+
+--- Prepares this state for the flow file in `directory`. Once per state.
+function isolation.furnish(directory)
+  search_beside(directory)
+  declare_once()
+  os.exit = function() -- luacheck: ignore 122
+    error("os.exit needs isolate: set isolate = true on the step", 2)
+  end
+end
+
+return isolation

@@ -1,0 +1,244 @@
+/* pool.c -- N threads with a Lua state each. Batches wait in one queue that all workers
+ * share, so that none waits behind a long task while another worker is idle. */
+#include "pool.h"
+#include "step.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* A worker keeps a state for so many flows. */
+enum { STATES = 4 };
+
+/* A batch that lasts longer than this is cut short: the rest goes back. */
+enum { PATIENCE_US = 5000 };
+
+typedef struct worker {
+    pthread_t thread;
+    lf_pool *pool;
+    uint32_t number;             /* from 1 */
+    lf_log *log;
+    lf_stepper *steppers[STATES]; /* the most recent first */
+} worker;
+
+struct lf_pool {
+    lf_store *store;
+    lf_staged *staged;
+    lf_mailbox *home;
+    pthread_mutex_t lock;        /* a leaf: guards the four below */
+    pthread_cond_t work;
+    lf_queue queue;
+    uint32_t queued, idle;
+    bool stopping;
+    /* the scheduler's */
+    worker **workers;
+    uint32_t n_workers, room, wanted;
+};
+
+static uint64_t monotonic_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
+}
+
+/* ---- a worker's states ---- */
+
+/* The worker's state for a flow, made if need be: it replaces the one used longest ago. */
+static lf_stepper *stepper_for(worker *w, lf_flow *flow, luaflow_error *err)
+{
+    int at = 0;
+    while (at < STATES - 1 && w->steppers[at] != NULL && lf_stepper_flow(w->steppers[at]) != flow)
+        at++;
+    lf_stepper *s = w->steppers[at];
+    if (s != NULL && lf_stepper_flow(s) != flow) {
+        lf_stepper_free(s);
+        s = NULL;
+    }
+    w->steppers[at] = NULL;
+    if (s == NULL && lf_stepper_new(flow, w->pool->store, w->pool->staged, w->log, &s, err) != LUAFLOW_OK)
+        return NULL;
+    memmove(w->steppers + 1, w->steppers, (size_t)at * sizeof w->steppers[0]);
+    w->steppers[0] = s;
+    return s;
+}
+
+static void tell_start(const lf_batch *b, lf_task *t)
+{
+    lf_facts *facts = b->facts;
+    if (!facts->listened)
+        return;
+    uint32_t before = atomic_fetch_add_explicit(&facts->begun[t->step], 1, memory_order_relaxed);
+    t->told = facts->progress_after == 0 || before < facts->progress_after;
+    if (!t->told)
+        return;
+    lf_bytes place = {0};
+    lf_task_place(t, &place);
+    lf_task_tell(t, lf_slice_of(place.data, place.size),
+                 lf_graph_step(lf_flow_graph(facts->flow), t->step)->name,
+                 (luaflow_event){.type = LUAFLOW_TASK_STARTED});
+    lf_bytes_fini(&place);
+}
+
+static void run_batch(worker *w, lf_batch *b)
+{
+    uint64_t began = monotonic_us();
+    for (uint32_t i = 0; i < b->n; i++) {
+        lf_task *t = &b->tasks[i];
+        if (atomic_load_explicit(&b->facts->halted, memory_order_relaxed) ||
+            (i > 0 && monotonic_us() - began > PATIENCE_US))
+            break;
+        lf_stepper *s = stepper_for(w, b->facts->flow, &b->error);
+        if (s == NULL)
+            break;
+        t->worker = w->number;
+        tell_start(b, t);
+        lf_stepper_run(s, t);
+        if (lf_stepper_is_worn(s)) {
+            lf_stepper_free(s);
+            memmove(w->steppers, w->steppers + 1, (STATES - 1) * sizeof w->steppers[0]);
+            w->steppers[STATES - 1] = NULL;
+        }
+    }
+    b->elapsed_us = monotonic_us() - began;
+}
+
+/* ---- the threads ---- */
+
+static lf_batch *next_batch(lf_pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->idle++;
+    while (lf_queue_empty(&p->queue) && !p->stopping)
+        pthread_cond_wait(&p->work, &p->lock);
+    p->idle--;
+    lf_node *n = p->stopping ? NULL : lf_queue_pop(&p->queue);
+    p->queued -= n != NULL;
+    pthread_mutex_unlock(&p->lock);
+    return n == NULL ? NULL : LF_OF(LF_OF(n, lf_letter, node), lf_batch, letter);
+}
+
+static void send_back(lf_pool *p, lf_batch *b)
+{
+    b->letter.kind = LF_LETTER_SEALED;
+    lf_mailbox_post(p->home, &b->letter.node);
+}
+
+static void *work(void *payload)
+{
+    worker *w = payload;
+    for (lf_batch *b; (b = next_batch(w->pool)) != NULL;) {
+        run_batch(w, b);
+        send_back(w->pool, b);
+    }
+    for (int i = 0; i < STATES; i++)
+        lf_stepper_free(w->steppers[i]);
+    return NULL;
+}
+
+static void add_worker(lf_pool *p)
+{
+    if (p->n_workers == p->room) {
+        uint32_t room = p->room ? p->room * 2 : 8;
+        worker **workers = realloc(p->workers, room * sizeof *workers);
+        if (workers == NULL)
+            return;
+        p->workers = workers;
+        p->room = room;
+    }
+    worker *w = calloc(1, sizeof *w);
+    if (w == NULL)
+        return;
+    w->pool = p;
+    w->number = p->n_workers + 1;
+    w->log = lf_log_new();
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = w->log == NULL ? -1 : pthread_create(&w->thread, NULL, work, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed != 0) {
+        lf_log_free(w->log);
+        free(w);
+        return;
+    }
+    p->workers[p->n_workers++] = w;
+}
+
+/* ---- the runner ---- */
+
+static void start(void *self, lf_batch *b)
+{
+    lf_pool *p = self;
+    pthread_mutex_lock(&p->lock);
+    lf_queue_push(&p->queue, &b->letter.node);
+    bool short_handed = ++p->queued > p->idle;
+    pthread_mutex_unlock(&p->lock);
+    pthread_cond_signal(&p->work);
+    if (short_handed && p->n_workers < p->wanted)
+        add_worker(p);
+    if (p->n_workers > 0)
+        return;
+    pthread_mutex_lock(&p->lock); /* no thread at all: the batch goes back unstarted */
+    lf_queue_pop(&p->queue);
+    p->queued--;
+    pthread_mutex_unlock(&p->lock);
+    lf_fail(&b->error, LUAFLOW_ENOMEM, "cannot start a worker's thread");
+    send_back(p, b);
+}
+
+static void grow(void *self, uint32_t workers)
+{
+    lf_pool *p = self;
+    if (p->wanted < workers)
+        p->wanted = workers;
+}
+
+static void collect_logs(void *self, uint64_t before_us,
+                         void (*take)(void *payload, lf_log_letter *letter), void *payload)
+{
+    lf_pool *p = self;
+    for (uint32_t i = 0; i < p->n_workers; i++) {
+        lf_log_letter *l = lf_log_collect(p->workers[i]->log, before_us);
+        if (l != NULL)
+            take(payload, l);
+    }
+}
+
+lf_runner lf_pool_runner(lf_pool *p) { return (lf_runner){p, start, grow, collect_logs}; }
+
+int lf_pool_open(lf_store *store, lf_staged *staged, lf_mailbox *home, lf_pool **out,
+                 luaflow_error *err)
+{
+    lf_pool *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        return lf_fail_memory(err);
+    p->store = store;
+    p->staged = staged;
+    p->home = home;
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->work, NULL);
+    lf_queue_init(&p->queue);
+    *out = p;
+    return LUAFLOW_OK;
+}
+
+void lf_pool_close(lf_pool *p)
+{
+    if (p == NULL)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->stopping = true;
+    pthread_mutex_unlock(&p->lock);
+    pthread_cond_broadcast(&p->work);
+    for (uint32_t i = 0; i < p->n_workers; i++) {
+        pthread_join(p->workers[i]->thread, NULL);
+        lf_log_free(p->workers[i]->log);
+        free(p->workers[i]);
+    }
+    pthread_cond_destroy(&p->work);
+    pthread_mutex_destroy(&p->lock);
+    free(p->workers);
+    free(p);
+}

@@ -1,0 +1,24 @@
+/* pool.h -- N threads with a Lua state each, that run batches of tasks. A runner. Knows
+ * nothing of plans. Its functions belong to the runtime's owner, start and grow to the
+ * scheduler's thread. */
+#ifndef LF_POOL_H
+#define LF_POOL_H
+
+#include "mailbox.h"
+#include "runner.h"
+#include "staged.h"
+#include "store.h"
+
+typedef struct lf_pool lf_pool;
+
+/* No thread yet: they start with the work. Sealed batches go to `home`. Borrows all. */
+int lf_pool_open(lf_store *store, lf_staged *staged, lf_mailbox *home, lf_pool **out,
+                 luaflow_error *err);
+
+/* Waits for steps that are running, gives back what was not started, ends the threads.
+ * Accepts NULL. */
+void lf_pool_close(lf_pool *p);
+
+lf_runner lf_pool_runner(lf_pool *p);
+
+#endif

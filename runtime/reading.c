@@ -1,0 +1,595 @@
+/* reading.c -- the part of luaflow.h that reads the store: views are begun and ended within
+ * each call, and what is given out is copied into one block. */
+#include "inputs.h"
+#include "runtime.h"
+
+#include <stdlib.h>
+
+enum { LIST_MAX = 1024 }; /* numbers gathered in one view */
+
+int lf_runtime_number(uint64_t wide, const char *what, uint32_t *number, luaflow_error *err)
+{
+    *number = (uint32_t)wide;
+    if (wide == 0 || wide > UINT32_MAX)
+        return lf_fail(err, LUAFLOW_ENOTFOUND, "there is no %s %llu", what, (unsigned long long)wide);
+    return LUAFLOW_OK;
+}
+
+/* ---- one block for a struct, its arrays and its strings ---- */
+
+/* Copies `s` to *at with a NUL behind it, and moves *at on. */
+static const char *keep(char **at, lf_slice s)
+{
+    char *copy = *at;
+    if (s.size > 0)
+        memcpy(copy, s.data, s.size);
+    copy[s.size] = 0;
+    *at += s.size + 1;
+    return copy;
+}
+
+/* A canonical str: its text. */
+static lf_slice text_of(lf_slice value)
+{
+    lf_reader r = lf_reader_of(value.data, value.size);
+    uint8_t head = lf_read_u8(&r);
+    size_t size = (head & 0xe0) == 0xa0 ? (size_t)(head & 0x1f) : lf_read_u8(&r);
+    return lf_read(&r, size);
+}
+
+/* The names of the steps, in the order of the graph, from a run's description. */
+typedef struct step_names {
+    lf_buf *description;
+    lf_list list;
+} step_names;
+
+static int open_names(lf_view *v, const lf_run_record *record, step_names *names, luaflow_error *err)
+{
+    memset(names, 0, sizeof *names);
+    int rc = lf_view_blob(v, &record->description, &names->description, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    lf_slice steps = lf_inputs_param(lf_buf_slice(names->description), lf_slice_of("steps", 5));
+    rc = lf_list_init(&names->list, steps, err);
+    if (rc != LUAFLOW_OK) {
+        lf_buf_free(names->description);
+        return rc == LUAFLOW_ENOMEM
+                   ? rc
+                   : lf_fail(err, LUAFLOW_ESTORE, "the description of a run is damaged; run luaflow verify");
+    }
+    return LUAFLOW_OK;
+}
+
+static void close_names(step_names *names)
+{
+    lf_list_fini(&names->list);
+    lf_buf_free(names->description);
+}
+
+static lf_slice name_of(const step_names *names, uint64_t step)
+{
+    if (names->list.kind != LF_LIST_ARRAY || step >= names->list.size)
+        return lf_slice_of("?", 1);
+    const uint64_t *at = &names->list.offsets[step];
+    lf_slice one = {names->list.bytes.data + at[0], at[1] - at[0]};
+    return text_of(lf_inputs_param(one, lf_slice_of("name", 4)));
+}
+
+static uint32_t find_step(const step_names *names, const char *step)
+{
+    for (uint64_t i = 0; i < names->list.size; i++)
+        if (lf_slice_equal(name_of(names, i), lf_slice_of(step, strlen(step))))
+            return (uint32_t)i;
+    return LF_NONE;
+}
+
+/* ---- runs ---- */
+
+static luaflow_run_info *run_block(const lf_run_record *record, const lf_run_state *state,
+                                   const step_names *names)
+{
+    size_t text = record->flow.size + 1 + record->tags.size + record->n_tags + state->problem.size + 1;
+    for (uint32_t i = 0; i < state->n_steps; i++)
+        text += name_of(names, i).size + 1;
+    luaflow_run_info *info = calloc(1, sizeof *info + state->n_steps * sizeof(luaflow_step_info) +
+                                           record->n_tags * sizeof(char *) + text);
+    if (info == NULL)
+        return NULL;
+    luaflow_step_info *steps = (void *)(info + 1);
+    const char **tags = (void *)(steps + state->n_steps);
+    char *at = (void *)(tags + record->n_tags);
+    info->flow = keep(&at, record->flow);
+    if (state->problem.size > 0)
+        info->problem = keep(&at, state->problem);
+    lf_reader r = lf_reader_of(record->tags.data, record->tags.size);
+    for (uint32_t i = 0; i < record->n_tags; i++)
+        tags[i] = keep(&at, lf_read_string(&r));
+    r = lf_reader_of(state->counts.data, state->counts.size);
+    for (uint32_t i = 0; i < state->n_steps; i++)
+        steps[i] = (luaflow_step_info){keep(&at, name_of(names, i)), lf_counts_next(&r)};
+    info->tags = tags;
+    info->n_tags = record->n_tags;
+    info->steps = steps;
+    info->n_steps = state->n_steps;
+    return info;
+}
+
+static int status_now(luaflow *rt, uint32_t run, uint8_t status)
+{
+    if (status == LUAFLOW_RUNNING && !lf_owner_alive(rt->owner, run))
+        return LUAFLOW_INTERRUPTED;
+    return status;
+}
+
+static int read_run(luaflow *rt, lf_view *v, uint32_t run, luaflow_run_info **out, luaflow_error *err)
+{
+    lf_run_record record;
+    lf_run_state state;
+    step_names names;
+    int rc = lf_view_run(v, run, &record, &state, err);
+    if (rc == LUAFLOW_OK)
+        rc = open_names(v, &record, &names, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    luaflow_run_info *info = run_block(&record, &state, &names);
+    close_names(&names);
+    if (info == NULL)
+        return lf_fail_memory(err);
+    info->id = run;
+    info->origin = record.origin;
+    info->status = status_now(rt, run, state.status);
+    info->created_at = (double)record.created_us / 1e6;
+    info->finished_at = (double)state.finished_us / 1e6;
+    info->seed = record.seed;
+    info->counts = state.total;
+    *out = info;
+    return LUAFLOW_OK;
+}
+
+int luaflow_run_read(luaflow *rt, uint64_t wide, luaflow_run_info **out, luaflow_error *err)
+{
+    uint32_t run;
+    lf_view *v;
+    int rc = lf_runtime_number(wide, "run", &run, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_view_begin(rt->store, &v, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    rc = read_run(rt, v, run, out, err);
+    lf_view_end(v);
+    /* a run that ended between the snapshot and the look at its owner is no dead one */
+    if (rc == LUAFLOW_OK && (*out)->status == LUAFLOW_INTERRUPTED && (*out)->finished_at == 0 &&
+        lf_view_begin(rt->store, &v, err) == LUAFLOW_OK) {
+        luaflow_run_info *again;
+        rc = read_run(rt, v, run, &again, err);
+        lf_view_end(v);
+        if (rc == LUAFLOW_OK) {
+            free(*out);
+            *out = again;
+        }
+    }
+    return rc;
+}
+
+static void widen(uint64_t *out, const uint32_t *in, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = in[i];
+}
+
+int luaflow_runs_list(luaflow *rt, const char *flow, const char *tag, uint64_t before, uint64_t *ids,
+                      size_t max, size_t *n, luaflow_error *err)
+{
+    uint32_t found[LIST_MAX];
+    lf_view *v;
+    *n = 0;
+    int rc = lf_view_begin(rt->store, &v, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    if (before > UINT32_MAX)
+        before = 0;
+    rc = lf_view_runs(v, flow, tag, (uint32_t)before, found, max < LIST_MAX ? max : LIST_MAX, n, err);
+    lf_view_end(v);
+    widen(ids, found, *n);
+    return rc;
+}
+
+int luaflow_run_part_read(luaflow *rt, uint64_t wide, int part, void **bytes, size_t *size,
+                          luaflow_error *err)
+{
+    lf_run_record record;
+    lf_run_state state;
+    uint32_t run;
+    lf_view *v;
+    lf_buf *buf = NULL;
+    int rc = lf_runtime_number(wide, "run", &run, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_view_begin(rt->store, &v, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    rc = lf_view_run(v, run, &record, &state, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_view_blob(v,
+                          part == LUAFLOW_PART_SOURCE        ? &record.source
+                          : part == LUAFLOW_PART_DESCRIPTION ? &record.description
+                                                             : &record.params,
+                          &buf, err);
+    lf_view_end(v);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    *size = buf->size;
+    *bytes = malloc(buf->size + 1);
+    if (*bytes != NULL)
+        memcpy(*bytes, buf->data, buf->size);
+    lf_buf_free(buf);
+    return *bytes == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
+}
+
+/* ---- tags ---- */
+
+typedef struct tagging {
+    uint32_t run;
+    const char *const *add, *const *remove;
+    size_t n_add, n_remove;
+} tagging;
+
+static int compare_slices(const void *a, const void *b)
+{
+    const lf_slice *x = a, *y = b;
+    size_t least = x->size < y->size ? x->size : y->size;
+    int order = memcmp(x->data, y->data, least);
+    return order != 0 ? order : (x->size > y->size) - (x->size < y->size);
+}
+
+static bool is_removed(const tagging *t, lf_slice tag)
+{
+    for (size_t i = 0; i < t->n_remove; i++)
+        if (lf_slice_equal(tag, lf_slice_of(t->remove[i], strlen(t->remove[i]))))
+            return true;
+    return false;
+}
+
+static int change_tags(void *payload, lf_write *txn, luaflow_error *err)
+{
+    const tagging *t = payload;
+    lf_run_record record;
+    lf_run_state state;
+    int rc = lf_view_run(lf_write_view(txn), t->run, &record, &state, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    lf_slice *tags = malloc((record.n_tags + t->n_add + 1) * sizeof *tags);
+    if (tags == NULL)
+        return lf_fail_memory(err);
+    size_t n = 0;
+    lf_reader r = lf_reader_of(record.tags.data, record.tags.size);
+    for (uint32_t i = 0; i < record.n_tags; i++) {
+        lf_slice tag = lf_read_string(&r);
+        if (!is_removed(t, tag))
+            tags[n++] = tag;
+    }
+    for (size_t i = 0; i < t->n_add; i++)
+        tags[n++] = lf_slice_of(t->add[i], strlen(t->add[i]));
+    qsort(tags, n, sizeof *tags, compare_slices);
+    lf_bytes out = {0};
+    uint32_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || !lf_slice_equal(tags[i], tags[i - 1])) {
+            lf_bytes_put_string(&out, tags[i].data, tags[i].size);
+            kept++;
+        }
+    free(tags);
+    rc = out.failed ? lf_fail_memory(err)
+                    : lf_write_tags(txn, t->run, kept, lf_slice_of(out.data, out.size), err);
+    lf_bytes_fini(&out);
+    return rc;
+}
+
+int luaflow_run_tag(luaflow *rt, uint64_t run, const char *const *add, size_t n_add,
+                    const char *const *remove, size_t n_remove, luaflow_error *err)
+{
+    tagging t = {0, add, remove, n_add, n_remove};
+    int rc = lf_runtime_number(run, "run", &t.run, err);
+    for (size_t i = 0; i < n_add && rc == LUAFLOW_OK; i++)
+        if (add[i][0] == 0 || strlen(add[i]) > 128)
+            rc = lf_fail(err, LUAFLOW_EUSAGE, "a tag has 1 to 128 bytes: '%s'", add[i]);
+    if (rc == LUAFLOW_OK)
+        rc = lf_runtime_start(rt, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_writer_call(rt->writer, change_tags, &t, err);
+    return rc;
+}
+
+/* ---- tasks ---- */
+
+int luaflow_tasks_list(luaflow *rt, uint64_t wide, const char *step, bool failed, uint64_t after,
+                       uint64_t *numbers, size_t max, size_t *n, luaflow_error *err)
+{
+    uint32_t run, number = LF_ANY, found[LIST_MAX];
+    lf_view *v;
+    *n = 0;
+    int rc = lf_runtime_number(wide, "run", &run, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_view_begin(rt->store, &v, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    lf_run_record record;
+    lf_run_state state;
+    step_names names;
+    rc = lf_view_run(v, run, &record, &state, err);
+    if (rc == LUAFLOW_OK && step != NULL && (rc = open_names(v, &record, &names, err)) == LUAFLOW_OK) {
+        number = find_step(&names, step);
+        close_names(&names);
+        if (number == LF_NONE)
+            rc = lf_fail(err, LUAFLOW_ENOTFOUND, "run %u has no step '%s'", (unsigned)run, step);
+    }
+    if (rc == LUAFLOW_OK && after < UINT32_MAX)
+        rc = lf_view_tasks(v, run, number, failed, (uint32_t)after, found,
+                           max < LIST_MAX ? max : LIST_MAX, n, err);
+    lf_view_end(v);
+    widen(numbers, found, *n);
+    return rc;
+}
+
+/* Everything a task passes on: its own outputs, and its base's behind them. */
+typedef struct passed {
+    lf_slice name;
+    uint64_t size;
+    bool inherited;
+} passed;
+
+static int compare_passed(const void *a, const void *b)
+{
+    return compare_slices(&((const passed *)a)->name, &((const passed *)b)->name);
+}
+
+static int gather_passed(lf_view *v, uint32_t run, const lf_task_record *task, passed **out, size_t *n,
+                         luaflow_error *err)
+{
+    lf_task_record base = {.n_outputs = 0};
+    int rc = task->base == 0 ? LUAFLOW_OK : lf_view_task(v, run, task->base, &base, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    passed *list = malloc((task->n_outputs + base.n_outputs + 1) * sizeof *list);
+    if (list == NULL)
+        return lf_fail_memory(err);
+    lf_slice name;
+    lf_ref ref, hidden;
+    *n = 0;
+    lf_reader r = lf_reader_of(task->outputs.data, task->outputs.size);
+    while (lf_output_next(&r, &name, &ref))
+        if (ref.kind != LF_REF_REMOVED)
+            list[(*n)++] = (passed){name, ref.size, false};
+    r = lf_reader_of(base.outputs.data, base.outputs.size);
+    while (lf_output_next(&r, &name, &ref))
+        if (!lf_output_find(task, name, &hidden))
+            list[(*n)++] = (passed){name, ref.size, true};
+    qsort(list, *n, sizeof *list, compare_passed);
+    *out = list;
+    return LUAFLOW_OK;
+}
+
+static luaflow_task_info *task_block(const lf_task_record *task, lf_slice step, lf_slice path,
+                                     const passed *list, size_t n)
+{
+    size_t n_parents = (size_t)lf_parents_count(task->parents);
+    size_t text = step.size + path.size + task->message.size + task->traceback.size + 4;
+    for (size_t i = 0; i < n; i++)
+        text += list[i].name.size + 1;
+    luaflow_task_info *info = calloc(1, sizeof *info + n * sizeof(luaflow_artifact_info) +
+                                            n_parents * (sizeof(uint64_t) + sizeof(uint32_t)) + text);
+    if (info == NULL)
+        return NULL;
+    luaflow_artifact_info *artifacts = (void *)(info + 1);
+    uint64_t *parents = (void *)(artifacts + n);
+    uint32_t *narrow = (void *)(parents + n_parents);
+    char *at = (void *)(narrow + n_parents);
+    if (lf_parents_get(task->parents, narrow))
+        widen(parents, narrow, n_parents);
+    for (size_t i = 0; i < n; i++)
+        artifacts[i] = (luaflow_artifact_info){keep(&at, list[i].name), list[i].size, list[i].inherited};
+    info->step = keep(&at, step);
+    info->path = keep(&at, path);
+    info->failed = (task->flags & LF_TASK_FAILED) != 0;
+    if (info->failed) {
+        info->message = keep(&at, task->message);
+        info->traceback = keep(&at, task->traceback);
+    }
+    info->attempt = task->attempt;
+    info->worker = task->worker;
+    info->started_at = (double)task->started_us / 1e6;
+    info->finished_at = (double)(task->started_us + task->duration_us) / 1e6;
+    info->origin_run = task->origin_run;
+    info->origin_task = task->origin_task;
+    info->parents = parents;
+    info->n_parents = n_parents;
+    info->artifacts = artifacts;
+    info->n_artifacts = n;
+    return info;
+}
+
+static int read_task(lf_view *v, uint32_t run, uint32_t number, luaflow_task_info **out,
+                     luaflow_error *err)
+{
+    lf_task_record task;
+    lf_run_record record;
+    lf_run_state state;
+    step_names names;
+    passed *list = NULL;
+    size_t n = 0;
+    int rc = lf_view_run(v, run, &record, &state, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_view_task(v, run, number, &task, err);
+    if (rc == LUAFLOW_OK)
+        rc = open_names(v, &record, &names, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    rc = gather_passed(v, run, &task, &list, &n, err);
+    lf_slice step = name_of(&names, task.step);
+    lf_bytes text = {0};
+    lf_bytes_put(&text, step.data, step.size);
+    const char *step_text = lf_bytes_cstr(&text);
+    lf_bytes path = {0};
+    if (rc == LUAFLOW_OK && step_text != NULL) {
+        lf_path_format(&path, step_text, task.place);
+        *out = path.failed ? NULL : task_block(&task, step, lf_slice_of(path.data, path.size), list, n);
+    } else {
+        *out = NULL;
+    }
+    lf_bytes_fini(&text);
+    lf_bytes_fini(&path);
+    free(list);
+    close_names(&names);
+    if (rc == LUAFLOW_OK && *out == NULL)
+        return lf_fail_memory(err);
+    if (rc == LUAFLOW_OK) {
+        (*out)->run = run;
+        (*out)->task = number;
+    }
+    return rc;
+}
+
+int luaflow_task_read(luaflow *rt, uint64_t wide_run, uint64_t wide_task, luaflow_task_info **out,
+                      luaflow_error *err)
+{
+    uint32_t run, task;
+    lf_view *v;
+    int rc = lf_runtime_number(wide_run, "run", &run, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_runtime_number(wide_task, "task", &task, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_view_begin(rt->store, &v, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    rc = read_task(v, run, task, out, err);
+    lf_view_end(v);
+    return rc;
+}
+
+static int read_artifact(lf_view *v, uint32_t run, uint32_t task, const char *name, lf_buf **out,
+                         luaflow_error *err)
+{
+    lf_task_record record;
+    lf_ref ref;
+    bool found = false;
+    int rc = lf_view_task(v, run, task, &record, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_view_output(v, run, &record, lf_slice_of(name, strlen(name)), &ref, &found, err);
+    if (rc == LUAFLOW_OK && !found)
+        rc = lf_fail(err, LUAFLOW_ENOTFOUND, "task %u of run %u has no artifact '%s'", (unsigned)task,
+                     (unsigned)run, name);
+    return rc == LUAFLOW_OK ? lf_view_blob(v, &ref, out, err) : rc;
+}
+
+int luaflow_artifact_read(luaflow *rt, uint64_t wide_run, uint64_t wide_task, const char *name,
+                          void **bytes, size_t *size, luaflow_error *err)
+{
+    uint32_t run, task;
+    lf_view *v;
+    lf_buf *buf = NULL;
+    int rc = lf_runtime_number(wide_run, "run", &run, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_runtime_number(wide_task, "task", &task, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_view_begin(rt->store, &v, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    rc = read_artifact(v, run, task, name, &buf, err);
+    lf_view_end(v);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    *size = buf->size;
+    *bytes = malloc(buf->size + 1);
+    if (*bytes != NULL)
+        memcpy(*bytes, buf->data, buf->size);
+    lf_buf_free(buf);
+    return *bytes == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
+}
+
+/* ---- logs ---- */
+
+/* Gathers entries; their texts are offsets into `text` until the block is made. */
+typedef struct gathered_log {
+    lf_bytes text, entries;
+} gathered_log;
+
+static bool gather_piece(void *payload, uint32_t task, uint32_t attempt, const lf_log_piece *piece)
+{
+    gathered_log *g = payload;
+    lf_reader r = lf_reader_of(piece->entries.data, piece->entries.size);
+    uint64_t time_us;
+    uint8_t stream;
+    lf_slice text;
+    while (lf_log_entry_next(&r, &time_us, &stream, &text)) {
+        luaflow_log_entry e = {task, attempt, (double)time_us / 1e6, stream, NULL, text.size};
+        lf_bytes_put(&g->entries, &e, sizeof e);
+        lf_bytes_put(&g->text, text.data, text.size);
+        lf_bytes_put_u8(&g->text, 0);
+    }
+    return !g->entries.failed && !g->text.failed;
+}
+
+static luaflow_log *log_block(const gathered_log *g)
+{
+    luaflow_log *log = malloc(sizeof *log + g->entries.size + g->text.size);
+    if (log == NULL)
+        return NULL;
+    luaflow_log_entry *entries = (void *)(log + 1);
+    char *text = (char *)entries + g->entries.size;
+    if (g->entries.size > 0) {
+        memcpy(entries, g->entries.data, g->entries.size);
+        memcpy(text, g->text.data, g->text.size);
+    }
+    log->entries = entries;
+    log->n_entries = g->entries.size / sizeof *entries;
+    for (size_t i = 0; i < log->n_entries; i++) {
+        entries[i].text = text;
+        text += entries[i].text_size + 1;
+    }
+    return log;
+}
+
+int luaflow_log_read(luaflow *rt, uint64_t wide_run, uint64_t wide_task, luaflow_log **out,
+                     luaflow_error *err)
+{
+    uint32_t run, task;
+    lf_view *v;
+    gathered_log g = {{0}, {0}};
+    int rc = lf_runtime_number(wide_run, "run", &run, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_runtime_number(wide_task, "task", &task, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_view_begin(rt->store, &v, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    rc = lf_view_log(v, run, task, gather_piece, &g, err);
+    lf_view_end(v);
+    if (rc == LUAFLOW_OK) {
+        *out = g.entries.failed || g.text.failed ? NULL : log_block(&g);
+        if (*out == NULL)
+            rc = lf_fail_memory(err);
+    }
+    lf_bytes_fini(&g.entries);
+    lf_bytes_fini(&g.text);
+    return rc;
+}
+
+int luaflow_logs_list(luaflow *rt, uint64_t wide, uint64_t after, uint64_t *numbers, uint32_t *steps,
+                      size_t max, size_t *n, luaflow_error *err)
+{
+    uint32_t run, tasks[LIST_MAX], step_of[LIST_MAX];
+    lf_view *v;
+    *n = 0;
+    int rc = lf_runtime_number(wide, "run", &run, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_view_begin(rt->store, &v, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    if (after < UINT32_MAX)
+        rc = lf_view_logs(v, run, (uint32_t)after, tasks, step_of, max < LIST_MAX ? max : LIST_MAX, n,
+                          err);
+    lf_view_end(v);
+    widen(numbers, tasks, *n);
+    if (steps != NULL)
+        memcpy(steps, step_of, *n * sizeof *steps);
+    return rc;
+}

@@ -1,0 +1,483 @@
+/* runtime.c -- implements luaflow.h: opens the house, closes it in reverse. */
+#include "runtime.h"
+#include "embedded.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <luajit.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+struct luaflow_flow {
+    lf_flow *flow;
+};
+
+struct luaflow_run {
+    luaflow *rt;
+    luaflow_run *next;
+    lf_facts *facts;
+    luaflow_event_fn on_event;
+    void *payload;
+    bool finished, closing;
+    int status;
+    luaflow_error problem;
+};
+
+/* ---- flows ---- */
+
+static int wrap_flow(int rc, lf_flow *flow, luaflow_flow **out, luaflow_error *err)
+{
+    if (rc != LUAFLOW_OK)
+        return rc;
+    luaflow_flow *f = malloc(sizeof *f);
+    if (f == NULL) {
+        lf_flow_free(flow);
+        return lf_fail_memory(err);
+    }
+    f->flow = flow;
+    *out = f;
+    return LUAFLOW_OK;
+}
+
+int luaflow_flow_load(const char *path, luaflow_flow **out, luaflow_error *err)
+{
+    return luaflow_flow_load_with(path, NULL, 0, out, err);
+}
+
+int luaflow_flow_load_with(const char *path, const luaflow_attribute *with, size_t n,
+                           luaflow_flow **out, luaflow_error *err)
+{
+    lf_flow *flow = NULL;
+    int rc = lf_flow_load_with(path, with, n, &flow, err);
+    return wrap_flow(rc, flow, out, err);
+}
+
+int luaflow_flow_load_string(const char *source, size_t size, const char *name,
+                             luaflow_flow **out, luaflow_error *err)
+{
+    lf_flow *flow = NULL;
+    int rc = lf_flow_load_string(source, size, name, &flow, err);
+    return wrap_flow(rc, flow, out, err);
+}
+
+const void *luaflow_flow_describe(const luaflow_flow *f, size_t *size)
+{
+    lf_slice description = lf_flow_description(f->flow);
+    *size = description.size;
+    return description.data;
+}
+
+int luaflow_flow_params(luaflow_flow *f, const luaflow_param *params, size_t n, void **value,
+                        size_t *size, luaflow_error *err)
+{
+    lf_bytes bytes = {0};
+    int rc = lf_flow_params(f->flow, params, n, &bytes, err);
+    if (rc == LUAFLOW_OK && value != NULL) {
+        *value = bytes.data;
+        *size = bytes.size;
+        return rc;
+    }
+    lf_bytes_fini(&bytes);
+    return rc;
+}
+
+void luaflow_flow_close(luaflow_flow *f)
+{
+    if (f == NULL)
+        return;
+    lf_flow_free(f->flow);
+    free(f);
+}
+
+/* ---- opening and closing ---- */
+
+int luaflow_open(const luaflow_options *options, luaflow **out, luaflow_error *err)
+{
+    luaflow *rt = calloc(1, sizeof *rt);
+    if (rt == NULL)
+        return lf_fail_memory(err);
+    rt->event_queue = options->event_queue > 0 ? options->event_queue : 65536;
+    int rc = lf_store_open(options->store, options->create, &rt->store, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_owner_open(options->store, &rt->owner, err);
+    if (rc != LUAFLOW_OK) {
+        luaflow_close(rt);
+        return rc;
+    }
+    *out = rt;
+    return LUAFLOW_OK;
+}
+
+int lf_runtime_start(luaflow *rt, luaflow_error *err)
+{
+    int rc = LUAFLOW_OK;
+    if (rt->events == NULL && (rt->events = lf_events_new(rt->event_queue)) == NULL)
+        return lf_fail_memory(err);
+    if (rt->box == NULL && (rt->box = lf_mailbox_new()) == NULL)
+        return lf_fail_memory(err);
+    if (rt->staged == NULL && (rt->staged = lf_staged_new()) == NULL)
+        return lf_fail_memory(err);
+    if (rt->writer == NULL)
+        rc = lf_writer_open(rt->store, rt->box, &rt->writer, err);
+    if (rc == LUAFLOW_OK && rt->pool == NULL)
+        rc = lf_pool_open(rt->store, rt->staged, rt->box, &rt->pool, err);
+    if (rc == LUAFLOW_OK && rt->sched == NULL)
+        rc = lf_sched_open(rt->box, lf_pool_runner(rt->pool), rt->writer, rt->staged, &rt->sched,
+                           err);
+    return rc;
+}
+
+void luaflow_close(luaflow *rt)
+{
+    if (rt == NULL)
+        return;
+    for (luaflow_run *r = rt->runs; r != NULL; r = r->next)
+        luaflow_cancel(r);
+    while (rt->runs != NULL)
+        luaflow_run_close(rt->runs);
+    lf_sched_close(rt->sched);
+    lf_pool_close(rt->pool);
+    lf_writer_close(rt->writer);
+    lf_staged_free(rt->staged);
+    lf_mailbox_free(rt->box);
+    lf_events_free(rt->events);
+    lf_owner_close(rt->owner);
+    lf_store_close(rt->store);
+    free(rt);
+}
+
+int luaflow_fd(const luaflow *rt) { return rt->events == NULL ? -1 : lf_events_fd(rt->events); }
+
+/* ---- events ---- */
+
+static double monotonic(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void deliver(lf_event *e)
+{
+    luaflow_run *r = e->owner;
+    if (e->told.type == LUAFLOW_RUN_FINISHED) {
+        r->finished = true;
+        r->status = e->told.status;
+        if (e->told.message != NULL)
+            lf_fail_text(&r->problem, -(int)e->told.attempt, e->told.message);
+        e->told.attempt = 0;
+        lf_owner_release(r->rt->owner, r->facts->run);
+    }
+    if (r->on_event != NULL && !r->closing)
+        r->on_event(r->payload, &e->told);
+    lf_event_free(e);
+}
+
+int luaflow_poll(luaflow *rt, double seconds)
+{
+    int n = 0;
+    if (rt->events == NULL)
+        return 0;
+    double end = monotonic() + seconds;
+    for (lf_event *e; (e = lf_events_take(rt->events)) != NULL; n++) {
+        deliver(e);
+        if (monotonic() >= end)
+            return n + 1;
+    }
+    return n;
+}
+
+int luaflow_wait(luaflow_run *r, double seconds)
+{
+    double end = monotonic() + seconds;
+    for (;;) {
+        double left = end - monotonic();
+        lf_event *e = r->finished ? NULL : lf_events_take(r->rt->events);
+        if (r->finished)
+            return 1;
+        if (seconds >= 0 && left <= 0) {
+            if (e != NULL)
+                deliver(e);
+            return r->finished;
+        }
+        if (e != NULL)
+            deliver(e);
+        else if (!lf_events_wait(r->rt->events, seconds < 0 ? -1 : left))
+            return 0;
+    }
+}
+
+/* ---- runs ---- */
+
+/* Says where a value is to be found; large ones become blobs. */
+static int put_value(lf_write *txn, lf_slice bytes, lf_ref *ref, luaflow_error *err)
+{
+    *ref = (lf_ref){.kind = LF_REF_INLINE, .bytes = bytes, .size = bytes.size};
+    if (bytes.size <= LF_INLINE_MAX)
+        return LUAFLOW_OK;
+    ref->kind = LF_REF_KEY;
+    ref->key = lf_key_of(0, bytes.data, bytes.size);
+    return lf_write_blob(txn, &ref->key, bytes, &ref->salt, err);
+}
+
+typedef struct creation {
+    luaflow *rt;
+    lf_facts *facts;
+} creation;
+
+/* Runs in a transaction of the writer's: the run is claimed before it can be seen. */
+static int create_run(void *payload, lf_write *txn, luaflow_error *err)
+{
+    const creation *c = payload;
+    lf_facts *facts = c->facts;
+    lf_run_record record = {.created_us = lf_now_us(), .seed = facts->seed, .origin = facts->origin,
+                            .n_tags = facts->n_tags};
+    lf_run_state state = {.status = LUAFLOW_RUNNING, .n_steps = facts->n_steps};
+    const char *name = lf_flow_name(facts->flow);
+    record.flow = lf_slice_of(name, strlen(name));
+    record.tags = lf_slice_of(facts->tags.data, facts->tags.size);
+    lf_bytes counts = {0};
+    for (uint32_t i = 0; i < facts->n_steps; i++)
+        lf_counts_put(&counts, &facts->tally[i]);
+    state.counts = lf_slice_of(counts.data, counts.size);
+    int rc = counts.failed ? lf_fail_memory(err) : lf_write_next_run(txn, &facts->run, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_owner_claim(c->rt->owner, facts->run, err);
+    if (rc == LUAFLOW_OK)
+        rc = put_value(txn, lf_flow_source(facts->flow), &record.source, err);
+    if (rc == LUAFLOW_OK)
+        rc = put_value(txn, lf_flow_description(facts->flow), &record.description, err);
+    if (rc == LUAFLOW_OK)
+        rc = put_value(txn, lf_buf_slice(facts->params), &record.params, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_write_run(txn, &record, &state, &facts->run, err);
+    lf_bytes_fini(&counts);
+    return rc;
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Sorted, each once. */
+static int set_tags(lf_facts *facts, const luaflow_run_options *o, luaflow_error *err)
+{
+    const char **tags = malloc((o->n_tags + 1) * sizeof *tags);
+    if (tags == NULL)
+        return lf_fail_memory(err);
+    int rc = LUAFLOW_OK;
+    for (size_t i = 0; i < o->n_tags && rc == LUAFLOW_OK; i++) {
+        tags[i] = o->tags[i];
+        if (tags[i][0] == 0 || strlen(tags[i]) > 128)
+            rc = lf_fail(err, LUAFLOW_EUSAGE, "a tag has 1 to 128 bytes: '%s'", tags[i]);
+    }
+    if (rc == LUAFLOW_OK)
+        qsort(tags, o->n_tags, sizeof *tags, compare_texts);
+    for (size_t i = 0; i < o->n_tags && rc == LUAFLOW_OK; i++)
+        if (i == 0 || strcmp(tags[i], tags[i - 1]) != 0) {
+            lf_bytes_put_string(&facts->tags, tags[i], strlen(tags[i]));
+            facts->n_tags++;
+        }
+    free(tags);
+    return rc != LUAFLOW_OK ? rc : facts->tags.failed ? lf_fail_memory(err) : LUAFLOW_OK;
+}
+
+static void drop_flow(struct lf_flow *flow) { lf_flow_free(flow); }
+
+static int make_facts(luaflow *rt, lf_flow *flow, const luaflow_run_options *o, lf_facts **out,
+                      luaflow_error *err)
+{
+    lf_facts *facts = lf_facts_new(lf_graph_size(lf_flow_graph(flow)));
+    if (facts == NULL)
+        return lf_fail_memory(err);
+    facts->flow = lf_flow_ref(flow);
+    facts->drop_flow = drop_flow;
+    facts->events = rt->events;
+    facts->listened = o->on_event != NULL;
+    facts->progress_after = o->progress_after;
+    facts->max_num_splits = o->max_num_splits > 0 ? o->max_num_splits : 1000000;
+    facts->seed = o->seed;
+    facts->store = strdup(lf_store_dir(rt->store));
+    int rc = facts->store == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
+    if (rc == LUAFLOW_OK && !o->has_seed &&
+        getrandom(&facts->seed, sizeof facts->seed, 0) != sizeof facts->seed)
+        rc = lf_fail(err, LUAFLOW_ESTORE, "no random seed from the system: %s", strerror(errno));
+    if (!o->has_seed)
+        facts->seed >>= 11; /* a number that Lua and JSON can say */
+    if (rc == LUAFLOW_OK)
+        rc = set_tags(facts, o, err);
+    lf_bytes params = {0};
+    if (rc == LUAFLOW_OK)
+        rc = lf_flow_params(flow, o->params, o->n_params, &params, err);
+    if (rc == LUAFLOW_OK && (facts->params = lf_buf_copy(params.data, params.size)) == NULL)
+        rc = lf_fail_memory(err);
+    lf_bytes_fini(&params);
+    if (rc != LUAFLOW_OK) {
+        lf_facts_free(facts);
+        return rc;
+    }
+    *out = facts;
+    return LUAFLOW_OK;
+}
+
+/* Opened before the run is made, so that a wrong path makes none. */
+static int open_id_file(const char *path, FILE **out, luaflow_error *err)
+{
+    *out = path == NULL ? NULL : fopen(path, "we");
+    if (path != NULL && *out == NULL)
+        return lf_fail(err, LUAFLOW_EUSAGE, "cannot write the run's id to %s: %s", path, strerror(errno));
+    return LUAFLOW_OK;
+}
+
+static int write_id_file(FILE *f, const char *path, uint32_t run, luaflow_error *err)
+{
+    if (f == NULL)
+        return LUAFLOW_OK;
+    bool ok = fprintf(f, "%u\n", (unsigned)run) > 0;
+    if (fclose(f) != 0 || !ok)
+        return lf_fail(err, LUAFLOW_EUSAGE, "cannot write the run's id to %s: %s", path, strerror(errno));
+    return LUAFLOW_OK;
+}
+
+/* Makes and claims the run in the store, and says its number where asked. */
+static int store_run(luaflow *rt, lf_facts *facts, const char *id_file, luaflow_error *err)
+{
+    FILE *f;
+    int rc = open_id_file(id_file, &f, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    rc = lf_writer_call(rt->writer, create_run, &(creation){rt, facts}, err);
+    if (rc == LUAFLOW_OK)
+        rc = write_id_file(f, id_file, facts->run, err);
+    else if (f != NULL)
+        fclose(f);
+    if (rc != LUAFLOW_OK && facts->run != 0)
+        lf_owner_release(rt->owner, facts->run);
+    return rc;
+}
+
+static uint32_t cores(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (uint32_t)n : 1;
+}
+
+static void free_run(luaflow_run *r)
+{
+    lf_facts_free(r->facts);
+    luaflow_error_clear(&r->problem);
+    free(r);
+}
+
+int luaflow_start(luaflow *rt, luaflow_flow *flow, const luaflow_run_options *o, luaflow_run **out,
+                  luaflow_error *err)
+{
+    luaflow_run *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return lf_fail_memory(err);
+    r->rt = rt;
+    r->on_event = o->on_event;
+    r->payload = o->payload;
+    int rc = lf_runtime_start(rt, err);
+    if (rc == LUAFLOW_OK)
+        rc = make_facts(rt, flow->flow, o, &r->facts, err);
+    if (rc == LUAFLOW_OK) {
+        r->facts->owner = r;
+        rc = store_run(rt, r->facts, o->run_id_file, err);
+    }
+    if (rc != LUAFLOW_OK) {
+        free_run(r);
+        return rc;
+    }
+    luaflow_event started = {.type = LUAFLOW_RUN_STARTED, .run = r->facts->run,
+                             .time = (double)lf_now_us() / 1e6};
+    lf_events_post(rt->events, lf_event_new(&started, r));
+    lf_run_start start = {lf_facts_ref(r->facts), lf_flow_graph(flow->flow),
+                          o->max_workers > 0 ? o->max_workers : cores(), o->keep_going};
+    rc = lf_sched_start(rt->sched, &start, err);
+    if (rc != LUAFLOW_OK) {
+        free_run(r);
+        return rc;
+    }
+    r->next = rt->runs;
+    rt->runs = r;
+    *out = r;
+    return LUAFLOW_OK;
+}
+
+void luaflow_cancel(luaflow_run *r) { lf_sched_cancel(r->rt->sched, r->facts->run); }
+
+uint64_t luaflow_run_id(const luaflow_run *r) { return r->facts->run; }
+
+int luaflow_run_status(const luaflow_run *r) { return r->status; }
+
+const char *luaflow_run_problem(const luaflow_run *r, int *code)
+{
+    if (code != NULL)
+        *code = r->problem.code;
+    return r->problem.code == LUAFLOW_OK ? NULL : luaflow_error_text(&r->problem);
+}
+
+void luaflow_run_close(luaflow_run *r)
+{
+    if (r == NULL)
+        return;
+    r->closing = true;
+    while (!r->finished) {
+        luaflow_cancel(r);
+        luaflow_wait(r, -1); /* 0 when a signal came: go on waiting */
+    }
+    luaflow_run **at = &r->rt->runs;
+    while (*at != r)
+        at = &(*at)->next;
+    *at = r->next;
+    free_run(r);
+}
+
+/* ---- values and odds ---- */
+
+void luaflow_free(void *memory) { free(memory); }
+
+int luaflow_value_push(lua_State *L, const void *bytes, size_t size, luaflow_error *err)
+{
+    return lf_codec_decode(L, lf_slice_of(bytes, size), err);
+}
+
+int luaflow_value_push_marked(lua_State *L, const void *bytes, size_t size, luaflow_error *err)
+{
+    return lf_codec_decode_marked(L, lf_slice_of(bytes, size), err);
+}
+
+int luaflow_value_encode(lua_State *L, int index, const char *name, void **bytes, size_t *size,
+                         luaflow_error *err)
+{
+    lf_bytes out = {0};
+    int rc = lf_codec_encode(L, index, name, &out, err);
+    if (rc != LUAFLOW_OK) {
+        lf_bytes_fini(&out);
+        return rc;
+    }
+    *bytes = out.data;
+    *size = out.size;
+    return LUAFLOW_OK;
+}
+
+char *luaflow_versions(void)
+{
+    lf_bytes text = {0};
+    lf_bytes_printf(&text, "luaflow %s\n%s\n%s\nlibevent %s\nxxHash %s\n", LUAFLOW_VERSION,
+                    LUAJIT_VERSION, lf_store_library(), lf_sched_library(), lf_key_library());
+    return lf_bytes_cstr(&text);
+}
+
+void luaflow_furnish(lua_State *L)
+{
+    lf_state_furnish(L);
+    lf_codec_prepare(L);
+    lf_state_natives(L);
+    lua_pop(L, 1);
+}

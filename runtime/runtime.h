@@ -1,0 +1,31 @@
+/* runtime.h -- what runtime.c and reading.c share: an open store and its threads. */
+#ifndef LF_RUNTIME_H
+#define LF_RUNTIME_H
+
+#include "flow.h"
+#include "owner.h"
+#include "pool.h"
+#include "sched.h"
+#include "writer.h"
+
+struct luaflow {
+    lf_store *store;
+    lf_owner *owner;
+    uint32_t event_queue;
+    /* made with the first run, or the first thing to write */
+    lf_events *events;
+    lf_mailbox *box;
+    lf_staged *staged;
+    lf_writer *writer;
+    lf_pool *pool;
+    lf_sched *sched;
+    luaflow_run *runs; /* open ones */
+};
+
+/* Starts the threads if they do not run yet. */
+int lf_runtime_start(luaflow *rt, luaflow_error *err);
+
+/* A run's number as the store knows it; LUAFLOW_ENOTFOUND for one it cannot have. */
+int lf_runtime_number(uint64_t wide, const char *what, uint32_t *number, luaflow_error *err);
+
+#endif

@@ -1,0 +1,49 @@
+/* stepper.h -- what step.c and seal.c share: a Lua state prepared for one flow, and the
+ * task it runs. Nobody else includes it. */
+#ifndef LF_STEPPER_H
+#define LF_STEPPER_H
+
+#include "flow.h"
+#include "inputs.h"
+#include "log.h"
+
+/* An artifact that the task leaves, on its way into the record. */
+typedef struct lf_leaving {
+    lf_slice name;    /* borrowed: a Lua string of self, or a record in memory */
+    lf_ref ref;
+    size_t at;        /* inline values of this task: where in `values` */
+    bool own;         /* written by this task; else passed on */
+    lf_blob *blob;    /* counted, or NULL */
+} lf_leaving;
+
+struct lf_stepper {
+    lf_flow *flow;
+    const lf_graph *graph;
+    lf_store *store;
+    lf_staged *staged;
+    lf_log *log;
+    lua_State *L;
+    /* references into the registry */
+    int chunk, run, reset, originals, settled, randomseed, globals, inherit;
+    int began_kb;
+    uint64_t tasks;
+    uint32_t known_run;
+    /* the task that runs */
+    lf_task *task;
+    lf_merged *merged;
+    const lf_merged_entry **propagated;
+    uint32_t n_propagated;
+    lf_buf *loaded;       /* bytes being decoded */
+    lf_bytes scratch, path;
+    /* sealing */
+    lf_leaving *leaving;
+    uint32_t n_leaving, leaving_room;
+    lf_bytes value;       /* one encoded value, to become a counted buffer if large */
+    lf_bytes values;      /* the small ones */
+    lf_bytes outputs;
+    lf_bytes place, parents;
+    luaflow_error problem; /* why the outcome cannot be kept */
+    uint64_t started_us, started_tick;
+};
+
+#endif
