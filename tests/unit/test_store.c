@@ -1351,7 +1351,7 @@ TEST(what_may_not_be_read_is_refused_in_words)
     CHECK_INT(in_child(as_stranger_refused), 0);
     shell("chmod 0000 '%s'", dir);
     CHECK_INT(in_child(as_stranger_refused), 0);
-    shell("rm -rf '%s'; chmod 0555 '%s'", dir, base);
+    shell("chmod 0700 '%s'; rm -rf '%s'; chmod 0555 '%s'", dir, dir, base);
     CHECK_INT(in_child(as_stranger_refused), 0);
     shell("chmod 0700 '%s'", base);
     drop_place();
@@ -1359,10 +1359,29 @@ TEST(what_may_not_be_read_is_refused_in_words)
 
 enum { CANNOT_MOUNT = 77 };
 
+static bool write_file(const char *path, const char *words)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool good = fd >= 0 && write(fd, words, strlen(words)) == (ssize_t)strlen(words);
+    if (fd >= 0)
+        close(fd);
+    return good;
+}
+
+/* Its user and group, and no others, in a namespace where they may mount. */
+static bool own_users(void)
+{
+    char uid[32], gid[32];
+    snprintf(uid, sizeof uid, "0 %u 1", (unsigned)geteuid());
+    snprintf(gid, sizeof gid, "0 %u 1", (unsigned)getegid());
+    return unshare(CLONE_NEWUSER) == 0 && write_file("/proc/self/setgroups", "deny") &&
+           write_file("/proc/self/uid_map", uid) && write_file("/proc/self/gid_map", gid);
+}
+
 /* A child's own mounts; needs no privilege where user namespaces are allowed. */
 static bool own_mounts(void)
 {
-    return unshare(geteuid() == 0 ? CLONE_NEWNS : CLONE_NEWNS | CLONE_NEWUSER) == 0 &&
+    return (geteuid() == 0 || own_users()) && unshare(CLONE_NEWNS) == 0 &&
            mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
 }
 
