@@ -209,10 +209,12 @@ typedef struct check {
     bool *loose;   /* some of its targets are not known */
     bool *vague;   /* so wrong that what it opens or closes is not known */
     uint32_t *order, n_order;
+    uint32_t *finished, n_finished; /* as the depth-first walk left them */
     place *places; /* by edge */
     place **stack; /* by step; a join's is the one after closing */
     bool *settled;  /* a split about whose join nothing more is told */
-    bool *repaired; /* by step: a stack was guessed on the way; forgives one join too many */
+    uint32_t *repair; /* by step: the last one on the way whose stack is a guess */
+    bool *forgiven;   /* by step: its guess has excused a join too many */
 
     uint32_t *to;         /* by edge: the targets that components() follows */
     uint32_t *component;  /* by step; LF_NONE: on no cycle */
@@ -469,21 +471,22 @@ static bool sort_edges(check *c, arena *a)
 
 /* ---- walks ---- */
 
-/* Marks what `from` reaches, and the edges that close a loop. */
+/* Walks on from `from` over steps not yet seen, appends them to c->finished as the walk
+ * leaves them, and marks the edges that close a loop. */
 static void walk_depth_first(check *c, uint32_t from)
 {
     enum { NEW, OPEN, DONE };
     uint32_t depth = 0;
-    for (uint32_t v = 0; v < c->n; v++)
-        c->seen[v] = NEW;
+    if (c->seen[from] != NEW)
+        return;
     c->path[depth++] = from;
     c->at[from] = c->out_first[from];
     c->seen[from] = OPEN;
-    c->reached[from] = true;
     while (depth > 0) {
         uint32_t v = c->path[depth - 1];
         if (c->at[v] == c->out_first[v + 1]) {
             c->seen[v] = DONE;
+            c->finished[c->n_finished++] = v;
             depth--;
             continue;
         }
@@ -492,11 +495,22 @@ static void walk_depth_first(check *c, uint32_t from)
             e->closes_loop = true;
         } else if (c->seen[e->to] == NEW) {
             c->seen[e->to] = OPEN;
-            c->reached[e->to] = true;
             c->at[e->to] = c->out_first[e->to];
             c->path[depth++] = e->to;
         }
     }
+}
+
+/* First over what the root reaches, then over the rest. */
+static void walk_all(check *c)
+{
+    for (uint32_t v = 0; v < c->n; v++)
+        c->seen[v] = 0;
+    walk_depth_first(c, c->root);
+    for (uint32_t i = 0; i < c->n_finished; i++)
+        c->reached[c->finished[i]] = true;
+    for (uint32_t v = 0; v < c->n; v++)
+        walk_depth_first(c, v);
 }
 
 static void heap_push(uint32_t *heap, uint32_t *n, uint32_t v)
@@ -643,8 +657,8 @@ static void check_last(check *c)
          "`next`");
 }
 
-/* Marks what is reached from `head` only by way of unreached steps; returns how many
- * are in c->path. */
+/* Puts `head` and the steps behind it that are not seen yet into c->path; returns how
+ * many they are. */
 static uint32_t mark_behind(check *c, uint32_t head)
 {
     uint32_t n = 0;
@@ -653,7 +667,7 @@ static uint32_t mark_behind(check *c, uint32_t head)
     for (uint32_t done = 0; done < n; done++)
         for EACH_OUT(c, c->path[done], i) {
             uint32_t to = c->edges[c->out[i]].to;
-            if (!c->reached[to] && !c->seen[to]) {
+            if (!c->seen[to]) {
                 c->seen[to] = true;
                 c->path[n++] = to;
             }
@@ -669,30 +683,30 @@ static bool has_entry(const check *c, uint32_t v)
     return false;
 }
 
-/* Tells of each step that nobody goes to, with those behind it; then of what is left,
- * which are circles. */
+/* Tells of the steps that nobody goes to, each with those behind it. What the walk left
+ * last is behind none that it left before, unless both are in one circle. */
 static void check_reached(check *c)
 {
     for (uint32_t v = 0; v < c->n; v++) {
-        c->seen[v] = false;
+        c->seen[v] = c->reached[v];
         if (c->nodes[v].broken && c->nodes[v].step.n_next == 0)
             return; /* it may well be the one that goes there */
     }
-    for (int circles = 0; circles < 2; circles++)
-        for (uint32_t v = 0; v < c->n; v++) {
-            if (c->reached[v] || c->seen[v] || has_entry(c, v) != circles)
-                continue;
-            uint32_t n = mark_behind(c, v);
-            lf_bytes_printf(&c->text, "step '%s' is never reached: ", name_of(c, v));
-            lf_bytes_printf(&c->text, circles ? "only steps that are never reached go to it"
-                                              : "no step goes to it");
-            if (n > 1) {
-                lf_bytes_printf(&c->text, n > 2 ? " (nor are " : " (nor is ");
-                list_names(c, c->path + 1, n - 1);
-                lf_bytes_printf(&c->text, ", behind it)");
-            }
-            TELL(c, v, "; name it in the `next` of another step, or remove it");
+    for (uint32_t i = c->n_finished; i-- > 0;) {
+        uint32_t v = c->finished[i];
+        if (c->seen[v])
+            continue;
+        uint32_t n = mark_behind(c, v);
+        lf_bytes_printf(&c->text, "step '%s' is never reached: %s", name_of(c, v),
+                        has_entry(c, v) ? "only steps that are never reached go to it"
+                                        : "no step goes to it");
+        if (n > 1) {
+            lf_bytes_printf(&c->text, n > 2 ? " (nor are " : " (nor is ");
+            list_names(c, c->path + 1, n - 1);
+            lf_bytes_printf(&c->text, ", behind it)");
         }
+        TELL(c, v, "; name it in the `next` of another step, or remove it");
+    }
 }
 
 /* Writes the circle that begins somewhere behind `v` in its component. */
@@ -916,10 +930,12 @@ static void tell_straight(check *c, uint32_t v, uint32_t from)
 static void close_split(check *c, uint32_t v, place *top)
 {
     if (top == NULL) {
-        if (!c->repaired[v])
+        uint32_t guess = c->repair[v];
+        if (guess != LF_NONE && !c->forgiven[guess])
+            c->forgiven[guess] = true;
+        else
             TELL(c, v, "step '%s' is a join (its function takes `inputs`) that closes nothing: no "
                  "branch or foreach is open there; write function(self)", name_of(c, v));
-        c->repaired[v] = false;
         return;
     }
     lf_step *split = &c->nodes[top->split].step;
@@ -941,6 +957,16 @@ static bool agree(const node *v, const place *a, const place *b)
     return v->step.is_join && a != NULL && b != NULL && a->split == b->split;
 }
 
+/* Two stacks come to `v` over e1 and e2 that should be one. Joins are not blamed for
+ * stacks of which one follows from a guess and the other does not. */
+static void tell_clash(check *c, uint32_t v, uint32_t e1, uint32_t e2)
+{
+    if (!c->nodes[v].step.is_join)
+        tell_meeting(c, v, e1, e2);
+    else if (c->repair[c->edges[e1].from] == c->repair[c->edges[e2].from])
+        tell_joining(c, v, e1, e2);
+}
+
 /* Finds the stack of `v` from what arrives over the edges that close no loop. */
 static void enter_step(check *c, uint32_t v)
 {
@@ -949,29 +975,30 @@ static void enter_step(check *c, uint32_t v)
     bool clash = false;
     place *stack = &unknown;
     for EACH_IN(c, v, i) {
-        uint32_t e = c->in[i];
-        if (c->edges[e].closes_loop || !c->reached[c->edges[e].from])
+        uint32_t e = c->in[i], from = c->edges[e].from;
+        if (c->edges[e].closes_loop || !c->reached[from])
             continue;
         place *arrives = stack_after(c, e);
         if (arrives == &unknown)
             continue;
-        c->repaired[v] = c->repaired[v] || c->repaired[c->edges[e].from];
+        if (c->repair[v] == LF_NONE)
+            c->repair[v] = c->repair[from];
         if (step->step.is_join && arrives == &c->places[e])
-            tell_straight(c, v, c->edges[e].from);
+            tell_straight(c, v, from);
         if (first == LF_NONE) {
             first = e;
             stack = arrives;
         } else if (!agree(step, stack_after(c, first), arrives)) {
-            if (!clash && step->step.is_join)
-                tell_joining(c, v, first, e);
-            else if (!clash)
-                tell_meeting(c, v, first, e);
-            clash = c->repaired[v] = true;
+            if (!clash)
+                tell_clash(c, v, first, e);
+            clash = true;
             stack = reconcile(c, v, stack, arrives);
         }
     }
     c->stack[v] = stack;
-    if (step->step.is_join && stack != &unknown && !clash)
+    if (clash)
+        c->repair[v] = v;
+    else if (step->step.is_join && stack != &unknown)
         close_split(c, v, stack);
 }
 
@@ -993,7 +1020,7 @@ static void check_loop(check *c, uint32_t e)
 {
     uint32_t u = c->edges[e].from, v = c->edges[e].to;
     place *arrives = stack_after(c, e), *stack = c->stack[v];
-    if (arrives == &unknown || stack == &unknown)
+    if (arrives == &unknown || stack == &unknown || c->repair[u] != c->repair[v])
         return;
     if (c->nodes[v].step.is_join) {
         TELL(c, u, "step '%s' goes back to the join '%s'; a loop goes back to a step that is no "
@@ -1016,6 +1043,8 @@ static void check_nesting(check *c, const bool *circular)
     uint32_t n_last = 0;
     for (uint32_t i = 0; i < c->n_order; i++)
         n_last += c->nodes[c->order[i]].step.kind == LF_LAST;
+    for (uint32_t v = 0; v < c->n; v++)
+        c->repair[v] = LF_NONE;
     for (uint32_t i = 0; i < c->n_order; i++) {
         uint32_t v = c->order[i];
         if (c->nodes[v].broken)
@@ -1104,8 +1133,10 @@ static void check_all(check *c, arena *a)
     c->loose = scratch(c, a, c->n, sizeof *c->loose);
     c->vague = scratch(c, a, c->n, sizeof *c->vague);
     c->settled = scratch(c, a, c->n, sizeof *c->settled);
-    c->repaired = scratch(c, a, c->n, sizeof *c->repaired);
+    c->repair = scratch(c, a, c->n, sizeof *c->repair);
+    c->forgiven = scratch(c, a, c->n, sizeof *c->forgiven);
     c->stack = scratch(c, a, c->n, sizeof *c->stack);
+    c->finished = scratch(c, a, c->n, sizeof *c->finished);
     c->order = scratch(c, a, c->n, sizeof *c->order);
     c->component = scratch(c, a, c->n, sizeof *c->component);
     c->seen = scratch(c, a, c->n, sizeof *c->seen);
@@ -1126,7 +1157,7 @@ static void check_all(check *c, arena *a)
         return;
     find_root(c);
     if (c->root != LF_NONE) {
-        walk_depth_first(c, c->root);
+        walk_all(c);
         sort_steps(c);
         check_reached(c);
     }

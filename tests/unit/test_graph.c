@@ -262,6 +262,14 @@ TEST(a_step_shared_by_branches_that_join_later_is_told)
               "inputs)\n");
 }
 
+TEST(a_join_is_not_blamed_for_a_meeting_before_it)
+{
+    CHECK_STR(told("start: a b c; a: m; b: m; c: j; m: j; join j: finish; finish"),
+              "f.lua:5: step 'm' is reached by two branches of 'start', 'a' and 'b', but is not "
+              "their join; did its function forget the second parameter? write function(self, "
+              "inputs)\n");
+}
+
 TEST(a_join_closes_branches_of_one_depth)
 {
     CHECK_STR(told("start: a b; a*: x; x: j; b: j; join j: finish; finish"),
@@ -383,10 +391,15 @@ TEST(all_problems_are_told_in_one_go)
     CHECK_STR(told("start: nowhere; lonely: finish; f*: x; x: finish; finish"),
               "f.lua:1: step 'start' goes to 'nowhere', which this flow does not have; the "
               "nearest step is 'lonely'\n"
-              "f.lua:3: step 'f' is never reached: no step goes to it (nor are 'x' and 'finish', "
-              "behind it); name it in the `next` of another step, or remove it\n"
-              "f.lua:2: step 'lonely' is never reached: no step goes to it; name it in the `next` "
-              "of another step, or remove it\n");
+              "f.lua:2: step 'lonely' is never reached: no step goes to it (nor is 'finish', behind "
+              "it); name it in the `next` of another step, or remove it\n"
+              "f.lua:3: step 'f' is never reached: no step goes to it (nor is 'x', behind it); name "
+              "it in the `next` of another step, or remove it\n");
+    CHECK_STR(told("start: s1; finish; s1: s1; s2?: s1 finish"),
+              "f.lua:4: step 's2' is never reached: no step goes to it (nor is 'finish', behind "
+              "it); name it in the `next` of another step, or remove it\n"
+              "f.lua:3: step 's1' is in a cycle that no switch closes, 's1' → 's1'; let a switch "
+              "decide when to leave it, or remove the way back\n");
     CHECK_STR(told("start*: a; a: m; m: s; s: b c; b: t; c: t; t: finsh; finish"),
               "f.lua:7: step 't' goes to 'finsh', which this flow does not have; the nearest step "
               "is 'finish'\n"
