@@ -95,7 +95,8 @@ typedef struct lf_reader {
 
 static inline lf_reader lf_reader_of(const void *data, size_t size)
 {
-    return (lf_reader){(const uint8_t *)data, (const uint8_t *)data + size, false};
+    const uint8_t *at = data;
+    return (lf_reader){at, size > 0 ? at + size : at, false};
 }
 
 static inline size_t lf_reader_left(const lf_reader *r) { return (size_t)(r->end - r->at); }

@@ -379,7 +379,8 @@ static bool inherit(struct lf_stepper *s)
 static void write_outputs(struct lf_stepper *s)
 {
     lf_task *t = s->task;
-    qsort(s->leaving, s->n_leaving, sizeof *s->leaving, by_name);
+    if (s->n_leaving > 1)
+        qsort(s->leaving, s->n_leaving, sizeof *s->leaving, by_name);
     t->held_at = t->batch->n_held;
     for (uint32_t i = 0; i < s->n_leaving; i++) {
         lf_leaving *l = &s->leaving[i];

@@ -517,7 +517,7 @@ static int perform(lua_State *L)
     reset(L, s);
     seed_random(L, s, step);
     push_environment(L, s);                                     /* env */
-    if (!step->has_function) {
+    if (!step->has_function && t->number != 1) {
         lua_newtable(L);
         return 1;
     }
@@ -529,6 +529,10 @@ static int perform(lua_State *L)
     lf_log_mute(s->log, t->number != 1);
     lua_call(L, 0, 1);                                          /* env, run, flow */
     lf_log_mute(s->log, false);
+    if (!step->has_function) {
+        lua_newtable(L);
+        return 1;
+    }
     if (!lua_istable(L, -1))
         return luaL_error(L, "%s returned no table this time; a flow must not depend on chance "
                              "or the clock", lf_flow_path(s->flow));
