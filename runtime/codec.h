@@ -23,8 +23,9 @@
 #define LF_DEPTH_MAX 200
 
 /* Prepares a state: puts into the registry what the functions below need (the
- * FFI's types and the table of registered classes). Each of them asks for it; a
- * second time does nothing.  [-0, +0, raises] */
+ * FFI's types and the table of registered classes). A second time does nothing. The
+ * others do it where it was not done, and then raise where this does (a state without
+ * `require` and the FFI).  [-0, +0, raises] */
 LF_RAISES void lf_codec_prepare(lua_State *L);
 
 /* Registers the metatable at the top of the stack as class `name` in this state:
@@ -69,7 +70,7 @@ typedef struct lf_list {
 } lf_list;
 
 /* Cuts `bytes`. LUAFLOW_EVALUE when they are no list, saying what they are, or damaged.
- * The caller calls lf_list_fini (after a failure too); `bytes` must stay as long. */
+ * After success the caller calls lf_list_fini; `bytes` must stay as long. */
 int lf_list_init(lf_list *list, lf_slice bytes, luaflow_error *err);
 void lf_list_fini(lf_list *list);
 

@@ -81,7 +81,7 @@ LF_RAISES void lf_state_furnish(lua_State *L)
         lua_getfield(L, -1, "loaders");
     if (!lua_istable(L, -1))
         luaL_error(L, "luaflow needs the table package.loaders");
-    lua_rawgeti(L, -1, 2);                                               /* package, loaders, second */
+    lua_rawgeti(L, -1, 2);                                /* package, loaders, second */
     if (lua_tocfunction(L, -1) != search) {
         for (int i = (int)lua_objlen(L, -2); i >= 2; i--) {
             lua_rawgeti(L, -2, i);
@@ -220,7 +220,7 @@ static void reset_default(lua_State *L, int setter, int standard)
             if (setter == KEPT_OUTPUT && *file != NULL)
                 fflush(*file);
             push_kept(L, setter);
-            lua_insert(L, -2);                                           /* file, setter, standard */
+            lua_insert(L, -2);                            /* file, setter, standard */
             lua_pcall(L, 1, 0, 0);
         } else {
             lua_pop(L, 1);
@@ -449,10 +449,35 @@ int lf_state_require(lua_State *L, const char *module, luaflow_error *err)
     return LUAFLOW_OK;
 }
 
+/* ---- what our Lua asks C for ---- */
+
+static int native_register(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    lf_codec_register(L, name);
+    return 0;
+}
+
+void lf_state_natives(lua_State *L)
+{
+    luaL_findtable(L, LUA_REGISTRYINDEX, "_LOADED", 8);                  /* loaded */
+    lua_getfield(L, -1, "luaflow.native");                               /* loaded, natives */
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushcfunction(L, native_register);
+        lua_setfield(L, -2, "register");
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -3, "luaflow.native");
+    }
+    lua_remove(L, -2);
+}
+
 /* ---- making and freeing ---- */
 
-/* Pushes the function `name` of the table at the top, or of the globals, and keeps
- * it as `slot` of the table at `kept`.  [-0, +0, raises] */
+/* Keeps `library`.`name` as `slot` of the table at `kept`.  [-0, +0, raises] */
 LF_RAISES static void keep(lua_State *L, int kept, const char *library, const char *name, int slot)
 {
     lua_getglobal(L, library);
@@ -542,30 +567,4 @@ void lf_state_free(lua_State *L)
     home *h = home_of(L);
     lua_close(L);
     free_home(h);
-}
-
-/* ---- what our Lua asks C for ---- */
-
-static int native_register(lua_State *L)
-{
-    const char *name = luaL_checkstring(L, 1);
-    luaL_checktype(L, 2, LUA_TTABLE);
-    lua_settop(L, 2);
-    lf_codec_register(L, name);
-    return 0;
-}
-
-void lf_state_natives(lua_State *L)
-{
-    luaL_findtable(L, LUA_REGISTRYINDEX, "_LOADED", 8);             /* loaded */
-    lua_getfield(L, -1, "luaflow.native");                          /* loaded, natives */
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-        lua_newtable(L);
-        lua_pushcfunction(L, native_register);
-        lua_setfield(L, -2, "register");
-        lua_pushvalue(L, -1);
-        lua_setfield(L, -3, "luaflow.native");
-    }
-    lua_remove(L, -2);
 }
