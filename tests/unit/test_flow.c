@@ -51,7 +51,8 @@ static const char *look(lf_slice bytes, const char *expression)
 }
 
 /* Resolves the parameters and looks at them, or gives the message. */
-static const char *resolved(lf_flow *f, const luaflow_param *given, size_t n, const char *expression)
+static const char *resolved(lf_flow *f, const luaflow_param *given, size_t n,
+                            const char *expression)
 {
     static luaflow_error err = LUAFLOW_ERROR_INIT;
     lf_bytes out = {0};
@@ -73,7 +74,8 @@ static const char *resolved(lf_flow *f, const luaflow_param *given, size_t n, co
 
 TEST(a_flow_knows_its_name_source_and_graph)
 {
-    const char *source = "return { steps = { start = { next = 'b', function(self) end }, b = {} } }";
+    const char *source = "return { steps = { start = { next = 'b', function(self) end }, "
+                         "b = {} } }";
     lf_flow *f = loaded(source);
     CHECK_STR(lf_flow_name(f), "x");
     CHECK_STR(lf_flow_path(f), "flows/x.lua");
@@ -235,7 +237,8 @@ TEST(the_description_has_the_steps_in_topological_order)
                         "start = { next = 'z' }, z = { next = 'a' }, a = {} } }");
     lf_slice d = lf_flow_description(f);
     CHECK_STR(look(d, "value.name .. value.doc .. value.file"), "xDflows/x.lua");
-    CHECK_STR(look(d, "value.steps[1].name .. value.steps[2].name .. value.steps[3].name"), "startza");
+    CHECK_STR(look(d, "value.steps[1].name .. value.steps[2].name .. value.steps[3].name"),
+              "startza");
     CHECK_STR(look(d, "value.params[1].name .. value.params[1].type .. value.params[1].default"),
               "nnumber5");
     lf_flow_free(f);
@@ -248,6 +251,13 @@ TEST(what_runs_at_the_top_has_globals_of_its_own)
                         "return { " START ", params = { n = { default = function() "
                         "return answer end } } }");
     CHECK_STR(resolved(f, NULL, 0, "value.n"), "42");
+    lf_flow_free(f);
+}
+
+TEST(the_door_stands_open_at_the_top)
+{
+    lf_flow *f = loaded("local luaflow = require 'luaflow'; luaflow.register('Vec2', {})\n"
+                        "assert(luaflow.sorted_pairs); return { " START " }");
     lf_flow_free(f);
 }
 
@@ -314,7 +324,7 @@ TEST(wrong_parameters_are_a_usage_error)
     p.name = "m";
     CHECK_STR(resolved(f, &p, 1, "value"), "unknown parameter 'm' (--m): the nearest is 'n'");
     p = (luaflow_param){.name = "n", .value = "\xc1", .value_size = 1};
-    assert_non_null(strstr(resolved(f, &p, 1, "value"), "parameter 'n' is given bytes that are no value"));
+    CHECK(strstr(resolved(f, &p, 1, "value"), "parameter 'n' is given bytes that are no value"));
     lf_flow_free(f);
 }
 
@@ -336,6 +346,7 @@ TEST(a_default_that_cannot_be_stored_is_named)
               "function");
     lf_flow *f = loaded("return { " START ", params = { t = { default = function() "
                         "return { { f = print } } end } } }");
-    CHECK_STR(resolved(f, NULL, 0, "value"), "parameter 't' cannot be stored: t[1].f is a function");
+    CHECK_STR(resolved(f, NULL, 0, "value"),
+              "parameter 't' cannot be stored: t[1].f is a function");
     lf_flow_free(f);
 }

@@ -391,10 +391,10 @@ TEST(all_problems_are_told_in_one_go)
     CHECK_STR(told("start: nowhere; lonely: finish; f*: x; x: finish; finish"),
               "f.lua:1: step 'start' goes to 'nowhere', which this flow does not have; the "
               "nearest step is 'lonely'\n"
-              "f.lua:2: step 'lonely' is never reached: no step goes to it (nor is 'finish', behind "
-              "it); name it in the `next` of another step, or remove it\n"
-              "f.lua:3: step 'f' is never reached: no step goes to it (nor is 'x', behind it); name "
-              "it in the `next` of another step, or remove it\n");
+              "f.lua:2: step 'lonely' is never reached: no step goes to it (nor is 'finish', "
+              "behind it); name it in the `next` of another step, or remove it\n"
+              "f.lua:3: step 'f' is never reached: no step goes to it (nor is 'x', behind it); "
+              "name it in the `next` of another step, or remove it\n");
     CHECK_STR(told("start: s1; finish; s1: s1; s2?: s1 finish"),
               "f.lua:4: step 's2' is never reached: no step goes to it (nor is 'finish', behind "
               "it); name it in the `next` of another step, or remove it\n"
@@ -521,7 +521,8 @@ TEST(a_chain_of_100000_steps_is_sealed_without_recursion)
     for (int i = 0; i < LONG; i++) {
         snprintf(name, sizeof name, i == 0 ? "start" : "s%d", i);
         snprintf(next, sizeof next, "s%d", i + 1);
-        add_numbered(g, i + 1 < LONG ? LF_LINEAR : LF_LAST, name, i + 1 < LONG ? next : NULL, false);
+        bool last = i + 1 == LONG;
+        add_numbered(g, last ? LF_LAST : LF_LINEAR, name, last ? NULL : next, false);
     }
     CHECK_INT(lf_graph_seal(g, note, NULL), LUAFLOW_OK);
     CHECK_INT(lf_graph_find(g, "s99999"), 99999);
