@@ -19,6 +19,7 @@ typedef struct worker {
     lf_pool *pool;
     uint32_t number;             /* from 1 */
     lf_log *log;
+    lf_flow *warm;               /* counted: make a state for it before any work; or NULL */
     lf_stepper *steppers[STATES]; /* the most recent first */
 } worker;
 
@@ -128,6 +129,9 @@ static void send_back(lf_pool *p, lf_batch *b)
 static void *work(void *payload)
 {
     worker *w = payload;
+    if (w->warm != NULL)
+        stepper_for(w, w->warm, NULL); /* what goes wrong shows again with the first batch */
+    lf_flow_free(w->warm);
     for (lf_batch *b; (b = next_batch(w->pool)) != NULL;) {
         run_batch(w, b);
         send_back(w->pool, b);
@@ -137,7 +141,7 @@ static void *work(void *payload)
     return NULL;
 }
 
-static void add_worker(lf_pool *p)
+static void add_worker(lf_pool *p, lf_flow *warm)
 {
     if (p->n_workers == p->room) {
         uint32_t room = p->room ? p->room * 2 : 8;
@@ -153,6 +157,7 @@ static void add_worker(lf_pool *p)
     w->pool = p;
     w->number = p->n_workers + 1;
     w->log = lf_log_new();
+    w->warm = warm == NULL ? NULL : lf_flow_ref(warm);
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -160,6 +165,7 @@ static void add_worker(lf_pool *p)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed != 0) {
         lf_log_free(w->log);
+        lf_flow_free(w->warm);
         free(w);
         return;
     }
@@ -177,7 +183,7 @@ static void start(void *self, lf_batch *b)
     pthread_mutex_unlock(&p->lock);
     pthread_cond_signal(&p->work);
     if (short_handed && p->n_workers < p->wanted)
-        add_worker(p);
+        add_worker(p, NULL);
     if (p->n_workers > 0)
         return;
     pthread_mutex_lock(&p->lock); /* no thread at all: the batch goes back unstarted */
@@ -208,7 +214,7 @@ static void collect_logs(void *self, uint64_t before_us,
 
 lf_runner lf_pool_runner(lf_pool *p) { return (lf_runner){p, start, grow, collect_logs}; }
 
-int lf_pool_open(lf_store *store, lf_staged *staged, lf_mailbox *home, lf_pool **out,
+int lf_pool_open(lf_store *store, lf_staged *staged, lf_mailbox *home, lf_flow *warm, lf_pool **out,
                  luaflow_error *err)
 {
     lf_pool *p = calloc(1, sizeof *p);
@@ -220,6 +226,8 @@ int lf_pool_open(lf_store *store, lf_staged *staged, lf_mailbox *home, lf_pool *
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->work, NULL);
     lf_queue_init(&p->queue);
+    if (warm != NULL)
+        add_worker(p, warm);
     *out = p;
     return LUAFLOW_OK;
 }

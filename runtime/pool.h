@@ -4,6 +4,7 @@
 #ifndef LF_POOL_H
 #define LF_POOL_H
 
+#include "flow.h"
 #include "mailbox.h"
 #include "runner.h"
 #include "staged.h"
@@ -11,8 +12,9 @@
 
 typedef struct lf_pool lf_pool;
 
-/* No thread yet: they start with the work. Sealed batches go to `home`. Borrows all. */
-int lf_pool_open(lf_store *store, lf_staged *staged, lf_mailbox *home, lf_pool **out,
+/* Starts no thread but, for `warm` (which may be NULL), one that makes a state for that flow
+ * while the caller stores the run; the others start with the work. Sealed batches go to `home`. Borrows all. */
+int lf_pool_open(lf_store *store, lf_staged *staged, lf_mailbox *home, lf_flow *warm, lf_pool **out,
                  luaflow_error *err);
 
 /* Waits for steps that are running, gives back what was not started, ends the threads.

@@ -293,7 +293,7 @@ int luaflow_run_tag(luaflow *rt, uint64_t run, const char *const *add, size_t n_
         if (add[i][0] == 0 || strlen(add[i]) > 128)
             rc = lf_fail(err, LUAFLOW_EUSAGE, "a tag has 1 to 128 bytes: '%s'", add[i]);
     if (rc == LUAFLOW_OK)
-        rc = lf_runtime_start(rt, err);
+        rc = lf_runtime_start(rt, NULL, err);
     if (rc == LUAFLOW_OK)
         rc = lf_writer_call(rt->writer, change_tags, &t, err);
     return rc;

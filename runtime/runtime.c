@@ -111,7 +111,7 @@ int luaflow_open(const luaflow_options *options, luaflow **out, luaflow_error *e
     return LUAFLOW_OK;
 }
 
-int lf_runtime_start(luaflow *rt, luaflow_error *err)
+int lf_runtime_start(luaflow *rt, lf_flow *flow, luaflow_error *err)
 {
     int rc = LUAFLOW_OK;
     if (rt->events == NULL && (rt->events = lf_events_new(rt->event_queue)) == NULL)
@@ -123,7 +123,7 @@ int lf_runtime_start(luaflow *rt, luaflow_error *err)
     if (rt->writer == NULL)
         rc = lf_writer_open(rt->store, rt->box, &rt->writer, err);
     if (rc == LUAFLOW_OK && rt->pool == NULL)
-        rc = lf_pool_open(rt->store, rt->staged, rt->box, &rt->pool, err);
+        rc = lf_pool_open(rt->store, rt->staged, rt->box, flow, &rt->pool, err);
     if (rc == LUAFLOW_OK && rt->sched == NULL)
         rc = lf_sched_open(rt->box, lf_pool_runner(rt->pool), rt->writer, rt->staged, &rt->sched,
                            err);
@@ -382,7 +382,7 @@ int luaflow_start(luaflow *rt, luaflow_flow *flow, const luaflow_run_options *o,
     r->rt = rt;
     r->on_event = o->on_event;
     r->payload = o->payload;
-    int rc = lf_runtime_start(rt, err);
+    int rc = lf_runtime_start(rt, flow->flow, err);
     if (rc == LUAFLOW_OK)
         rc = make_facts(rt, flow->flow, o, &r->facts, err);
     if (rc == LUAFLOW_OK) {

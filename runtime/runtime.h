@@ -22,8 +22,8 @@ struct luaflow {
     luaflow_run *runs; /* open ones */
 };
 
-/* Starts the threads if they do not run yet. */
-int lf_runtime_start(luaflow *rt, luaflow_error *err);
+/* Starts the threads if they do not run yet; `flow` (NULL: none yet) is what is to run. */
+int lf_runtime_start(luaflow *rt, lf_flow *flow, luaflow_error *err);
 
 /* A run's number as the store knows it; LUAFLOW_ENOTFOUND for one it cannot have. */
 int lf_runtime_number(uint64_t wide, const char *what, uint32_t *number, luaflow_error *err);

@@ -12,6 +12,10 @@ enum { CHECK_EVERY = 1000, TYPES_BOUND = 40000, GATHER = 256 };
 /* Memory beyond this, in KB, and beyond twice what the state began with, is wear. */
 enum { MEMORY_SLACK_KB = 256 * 1024 };
 
+/* What a task leaves behind beyond this is collected at once, lest the arrays of two tasks
+ * stand in memory together. */
+enum { GARBAGE_KB = 32 * 1024 };
+
 /* ---- what task.lua may ask ---- */
 
 static lf_stepper *self_of(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
@@ -407,7 +411,7 @@ static int prepare(lf_stepper *s, luaflow_error *err)
     if ((rc = lf_flow_enter(s->flow, L, err)) != LUAFLOW_OK)    /* chunk */
         return rc;
     s->chunk = luaL_ref(L, LUA_REGISTRYINDEX);
-    s->began_kb = lua_gc(L, LUA_GCCOUNT, 0);
+    s->began_kb = s->kept_kb = lua_gc(L, LUA_GCCOUNT, 0);
     return LUAFLOW_OK;
 }
 
@@ -555,6 +559,15 @@ static int seal_protected(lua_State *L)
     return 0;
 }
 
+static void collect(lf_stepper *s)
+{
+    lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->reset); /* task.lua lets go of the last task */
+    lua_pushnil(s->L);
+    lf_state_call(s->L, 1, 0, NULL);
+    lua_gc(s->L, LUA_GCCOLLECT, 0);
+    s->kept_kb = lua_gc(s->L, LUA_GCCOUNT, 0);
+}
+
 void lf_stepper_run(lf_stepper *s, lf_task *t)
 {
     lua_State *L = s->L;
@@ -577,8 +590,11 @@ void lf_stepper_run(lf_stepper *s, lf_task *t)
     lua_replace(L, LUA_GLOBALSINDEX);
     lf_seal_finish(s, rc == LUAFLOW_OK ? NULL : &failure);
     lf_failure_fini(&failure);
+    lf_state_output(L, output, s); /* the next task's io.write goes where print goes */
     s->task = NULL;
     s->tasks++;
+    if (lua_gc(L, LUA_GCCOUNT, 0) > s->kept_kb + GARBAGE_KB)
+        collect(s);
 }
 
 /* ---- wear ---- */
@@ -600,12 +616,6 @@ bool lf_stepper_is_worn(lf_stepper *s)
     if (s->tasks % CHECK_EVERY != 0)
         return false;
     lua_gc(s->L, LUA_GCRESTART, 0); /* a step may have stopped it */
-    int kb = lua_gc(s->L, LUA_GCCOUNT, 0);
-    if (kb > 2 * s->began_kb + MEMORY_SLACK_KB) {
-        lua_gc(s->L, LUA_GCCOLLECT, 0);
-        kb = lua_gc(s->L, LUA_GCCOUNT, 0);
-        if (kb > 2 * s->began_kb + MEMORY_SLACK_KB)
-            return true;
-    }
-    return types_in_use(s->L) > TYPES_BOUND;
+    collect(s);
+    return s->kept_kb > 2 * s->began_kb + MEMORY_SLACK_KB || types_in_use(s->L) > TYPES_BOUND;
 }

@@ -25,7 +25,8 @@ struct lf_stepper {
     lua_State *L;
     /* references into the registry */
     int chunk, run, reset, originals, settled, randomseed, globals, inherit;
-    int began_kb;
+    int began_kb;         /* Lua's memory when the state was new */
+    int kept_kb;          /* and after the last full collection */
     uint64_t tasks;
     uint32_t known_run;
     /* the task that runs */
