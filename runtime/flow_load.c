@@ -171,6 +171,7 @@ LF_RAISES static void add_step(lua_State *L, loading *l)
         .is_join = flag_field(L, "join"),
         .has_function = flag_field(L, "has_function"),
         .broken = flag_field(L, "broken"),
+        .doubtful = flag_field(L, "doubtful"),
     };
     spec.over = string_field(L, spec.kind == LF_FOREACH ? "foreach" : "switch");
     lua_getfield(L, top, "next");

@@ -138,7 +138,7 @@ int lf_graph_add(lf_graph *g, const lf_step_spec *spec)
     if (spec->n_next >= LF_NONE || !make_room(g))
         return LUAFLOW_ENOMEM;
     lf_node *v = &g->nodes[g->n];
-    *v = (lf_node){.broken = spec->broken, .number = LF_NONE};
+    *v = (lf_node){.broken = spec->broken, .doubtful = spec->doubtful, .number = LF_NONE};
     v->step.kind = spec->kind;
     v->step.is_join = spec->is_join;
     v->step.has_function = spec->has_function;

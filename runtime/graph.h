@@ -64,8 +64,10 @@ typedef struct lf_step_spec {
     const char *const *case_texts; /* how a message shows each key */
     const char *over;
     lf_attributes attributes;
-    bool broken; /* known to be wrong, and told: nothing is told that follows from it,
-                    and sealing fails */
+    /* What is wrong with the step and told already: nothing is told that follows from
+     * it, and sealing fails. */
+    bool broken;   /* its transition: `next` is what is known of it */
+    bool doubtful; /* its function: whether it is a join is not known */
 } lf_step_spec;
 
 /* An empty graph, to be filled with lf_graph_add and sealed, or NULL. */

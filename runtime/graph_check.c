@@ -169,10 +169,11 @@ static void check_step(lf_check *c, uint32_t v)
     const char *name = s->step.name;
     uint32_t n = s->step.n_next;
     bool fine = true;
-    if (s->broken) {
-        c->wrong = c->loose[v] = c->vague[v] = true;
+    c->wrong = c->wrong || s->broken || s->doubtful;
+    c->vague[v] = s->broken || s->doubtful;
+    c->loose[v] = s->broken;
+    if (s->broken)
         return;
-    }
     switch (s->step.kind) {
     case LF_LAST:
     case LF_LINEAR: break;

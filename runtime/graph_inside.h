@@ -21,7 +21,7 @@ typedef struct lf_node {
     lf_step step;       /* its `next` holds positions in `nodes` until it is numbered */
     const char **names; /* of the targets */
     const char **texts; /* of the cases, or NULL */
-    bool broken;
+    bool broken, doubtful;
     uint32_t number;
 } lf_node;
 

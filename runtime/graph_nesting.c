@@ -245,7 +245,7 @@ void lf_check_nesting(lf_check *c)
         c->repair[v] = LF_NONE;
     for (uint32_t i = 0; i < c->n_order; i++) {
         uint32_t v = c->order[i];
-        if (c->nodes[v].broken)
+        if (c->nodes[v].doubtful)
             c->stack[v] = &lf_unknown;
         else if (v != c->root)
             enter_step(c, v);

@@ -13,7 +13,7 @@
 ---                    resources={…}, max_parallel= }, … } }                -- sorted by name
 ---
 --- A default that is a function has `computed`, and `untyped` when no type is said either.
---- A step of which a wrong transition was told has `broken`.
+--- A step has `broken` when its transition is wrong, and `doubtful` when its function is.
 local nearest = require "luaflow.nearest"
 local params = require "luaflow.params"
 
@@ -402,13 +402,13 @@ local function open_step(value, step, problems)
   if type(value) ~= "table" then
     problems:add(nil, "step '%s' is %s; write a function, or a table with the function first", step.name,
       kind_of(value))
-    step.broken = true
+    step.doubtful = true
     return {}
   end
   local fn = value[1]
   if fn ~= nil and type(fn) ~= "function" then
     problems:add(nil, "step '%s' has %s at [1], where its function goes", step.name, kind_of(fn))
-    step.broken = true
+    step.doubtful = true
     return value
   end
   return value, fn
@@ -442,10 +442,13 @@ local function read_step(name, value, problems, options)
   check_step_keys(raw, step, problems)
   read_doc(raw, step, problems)
   read_transition(raw, step, problems)
+  if type(value) ~= "table" and not fn then
+    step.kind, step.broken = "linear", true -- nobody knows where it goes
+  end
   if fn then
     local is_join = read_function(fn, step, problems)
     step.join = is_join == true
-    if is_join == nil then step.broken = true end
+    step.doubtful = is_join == nil or nil
   end
   read_attributes(raw, step, problems, options.param_names)
   add_attributes(raw, step, options.with)

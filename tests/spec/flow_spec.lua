@@ -84,6 +84,7 @@ describe("a step", function()
     assert.equal("step 'start' has a function of 3 parameters; write function(self), or function(self, inputs) for a "
       .. "join", told_of(function(_, _, _) end))
     assert.equal("step 'start' is a C function; wrap it: function(self) … end", told_of(print))
+    assert.is_true(flow.normalise({ steps = { start = { print, next = "a" } } }, HERE, "x").steps[1].doubtful)
   end)
 
   it("is nothing else", function()

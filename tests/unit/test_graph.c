@@ -1,6 +1,7 @@
 /* Flows are written here as in "start: a b; a: j; b: j; join j: finish; finish": a step
  * and its targets; with * a foreach, with ? a switch (its cases are 1, 2, …), with & a
- * branch however many targets it has, with ! a step whose transition is known to be wrong. */
+ * branch however many targets it has, with ! a step whose transition is known to be wrong,
+ * with ~ one that may be a join or not. */
 #include "graph.h"
 #include "unit.h"
 
@@ -36,7 +37,8 @@ static void add_step(lf_graph *g, char *text, const char *where)
     if (*mark == '?') spec.kind = LF_SWITCH;
     if (*mark == '&') branch = true;
     if (*mark == '!') spec.broken = true;
-    if (strchr("*?&!", *mark) != NULL)
+    if (*mark == '~') spec.doubtful = true;
+    if (strchr("*?&!~", *mark) != NULL)
         *mark = '\0';
     for (char *word = targets ? strtok_r(targets, " ", &rest) : NULL; word;
          word = strtok_r(NULL, " ", &rest)) {
@@ -382,6 +384,17 @@ TEST(a_broken_step_fails_the_flow_without_a_word)
     g = build("start!:; a: b; b: a; finish");
     CHECK_INT(lf_graph_seal(g, note, &text), LUAFLOW_EFLOW);
     CHECK_INT(text.size, 0);
+    lf_graph_free(g);
+    lf_bytes_fini(&text);
+}
+
+TEST(a_step_that_may_be_a_join_fails_the_flow_but_hides_no_other_problem)
+{
+    lf_bytes text = {0};
+    lf_graph *g = build("start: a b; a: j; b: j; j~: finish; lonely: finish; finish");
+    CHECK_INT(lf_graph_seal(g, note, &text), LUAFLOW_EFLOW);
+    CHECK_STR(lf_bytes_cstr(&text), "f.lua:5: step 'lonely' is never reached: no step goes to it; "
+                                    "name it in the `next` of another step, or remove it\n");
     lf_graph_free(g);
     lf_bytes_fini(&text);
 }
