@@ -234,6 +234,23 @@ local function resolve_one(spec, default, found)
   return true, spec.default
 end
 
+--- Adds to `values` what the parameters are whose default is to be computed, or the others.
+--- @return string? message
+local function resolve_some(specs, defaults, found, values, computing)
+  for _, spec in ipairs(specs) do
+    local computes = spec.computed == true and found[spec.name] == nil
+    if computes == computing then
+      local ok, value = resolve_one(spec, defaults[spec.name], found[spec.name])
+      if not ok then return value end
+      if value == nil and spec.required then
+        return ("parameter '%s' is required: give it %s with %s"):format(spec.name, params.types[spec.type],
+          option(spec))
+      end
+      values[spec.name] = value
+    end
+  end
+end
+
 --- The parameters of a run: those given (a list of { name=, text= } or { name=, value= }),
 --- else from the environment, else by default. `defaults` holds the default functions.
 --- @return table? values, string? message  a usage error
@@ -241,15 +258,9 @@ function params.resolve(specs, defaults, given)
   local found, message = collect(specs, given)
   if not found then return nil, message end
   local values = {}
-  for _, spec in ipairs(specs) do
-    local ok, value = resolve_one(spec, defaults[spec.name], found[spec.name])
-    if not ok then return nil, value end
-    if value == nil and spec.required then
-      return nil, ("parameter '%s' is required: give it %s with %s"):format(spec.name, params.types[spec.type],
-        option(spec))
-    end
-    values[spec.name] = value
-  end
+  -- Nothing is computed for a run that is refused anyway.
+  message = resolve_some(specs, defaults, found, values, false) or resolve_some(specs, defaults, found, values, true)
+  if message then return nil, message end
   return values
 end
 

@@ -219,6 +219,12 @@ describe("a default that is a function", function()
     assert.equal(1, calls)
   end)
 
+  it("is not called when something else is wrong", function()
+    local specs = { typed[1], { name = "y", type = "number" } }
+    local _, why = params.resolve(specs, { x = function() error("called") end }, { text_of("y", "z") })
+    assert.equal("parameter 'y' takes a number, not 'z' (--y)", why)
+  end)
+
   it("may have nothing to give", function() assert.same({}, params.resolve(typed, { x = function() end }, {})) end)
 
   it("is a usage error when it fails or has another type", function()
