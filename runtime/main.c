@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2, EXIT_PIPE = 128 + SIGPIPE, DEFAULT_WIDTH = 80 };
+enum { EXIT_USAGE = 2, DEFAULT_WIDTH = 80 };
 
 /* ---- luaflow.process ------------------------------------------------- */
 
@@ -32,13 +32,19 @@ static void on_interrupt(int signal_number)
     interrupts++;
 }
 
-/* process.watch_signals(): from here on SIGINT and SIGTERM are counted, and end
- * whatever waits */
+static void on_pipe(int signal_number) { (void)signal_number; }
+
+/* process.watch_signals(): from here on SIGINT and SIGTERM are counted, and end whatever
+ * waits; a reader of our output that leaves is an error of write. (SIGPIPE has a handler
+ * instead of being ignored, since what is ignored stays so in a step's children.) */
 static int process_watch_signals(lua_State *L)
 {
     struct sigaction action = {.sa_handler = on_interrupt}; /* no SA_RESTART */
     sigemptyset(&action.sa_mask);
-    if (sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0)
+    struct sigaction on_reader_gone = {.sa_handler = on_pipe, .sa_flags = SA_RESTART};
+    sigemptyset(&on_reader_gone.sa_mask);
+    if (sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0 ||
+        sigaction(SIGPIPE, &on_reader_gone, NULL) != 0)
         return luaL_error(L, "cannot watch signals: %s", strerror(errno));
     return 0;
 }
@@ -103,8 +109,8 @@ static void wait_writable(int fd)
     poll(&waiting, 1, -1);
 }
 
-/* process.write(fd, bytes) -> true, or nil, message. A pipe without a reader ends
- * the process quietly. */
+/* process.write(fd, bytes) -> true, or nil, message; no message when a reader has left (and
+ * SIGPIPE did not end the process). */
 static int process_write(lua_State *L)
 {
     int fd = (int)luaL_checkinteger(L, 1);
@@ -118,7 +124,7 @@ static int process_write(lua_State *L)
         } else if (errno == EAGAIN) {
             wait_writable(fd);
         } else if (errno == EPIPE) {
-            _exit(EXIT_PIPE);
+            return 0;
         } else if (errno != EINTR) {
             lua_pushnil(L);
             lua_pushstring(L, strerror(errno));

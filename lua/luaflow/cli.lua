@@ -44,7 +44,7 @@ function cli.flush()
   waiting, waiting_size = {}, 0
   if text == "" then return end
   local ok, message = process.write(1, text)
-  if not ok then error({ message = "cannot write to standard output: " .. message }, 0) end
+  if not ok then error({ message = "cannot write to standard output: " .. (message or "its reader left") }, 0) end
 end
 
 --- Writes to stdout.

@@ -268,7 +268,7 @@ local function resume_command(args)
 end
 
 -- Shows the run's events on `stdout`. A console that cannot be written to does not stop
--- the run: it is said once, at the end.
+-- the run: it is said once, at the end; of a reader that left nothing is said.
 local function new_view(args)
   local console = require "luaflow.console"
   local is_terminal = process.isatty(1)
@@ -276,7 +276,7 @@ local function new_view(args)
   local function write(text)
     if view.broken then return end
     local ok, message = process.write(1, text)
-    if not ok then view.broken = message end
+    if not ok then view.broken, view.problem = true, message end
   end
   local no_color = os.getenv("NO_COLOR")
   view = (args.json and console.journal or console.new) {
@@ -331,6 +331,7 @@ end
 --- Starts a run with start(rt, options) and shows it until it ends; `args` as parsed.
 --- @return number? exit_code, string? message, string? code
 function run.execute(args, start)
+  process.watch_signals()
   local rt, message, code = require("luaflow.core").open { store = cli.store_directory(args), create = true }
   if rt == nil then return nil, message, code end
   local view = new_view(args)
@@ -348,13 +349,12 @@ function run.execute(args, start)
     rt:close()
     return nil, message, code
   end
-  process.watch_signals()
   follow(rt, handle, view)
   view:close()
   local status = exit_code(handle)
   handle:close()
   rt:close()
-  if view.broken then return nil, "cannot write to standard output: " .. view.broken, "usage" end
+  if view.problem then return nil, "cannot write to standard output: " .. view.problem, "usage" end
   return status
 end
 
