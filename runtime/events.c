@@ -11,10 +11,13 @@
 #include <time.h>
 #include <unistd.h>
 
+/* What gives way first when the queue is full; what is about a whole run never does. */
+enum { LINES, TASKS, RUNS, RANKS };
+
 struct lf_events {
     pthread_mutex_t lock; /* a leaf; the descriptor changes under it, so that it is readable
                              exactly while there are events */
-    lf_queue lines, rest; /* each in order; `order` merges them */
+    lf_queue ranks[RANKS]; /* each in order; `order` merges them */
     uint64_t next;
     uint32_t count, max;
     int fd;
@@ -80,8 +83,8 @@ lf_events *lf_events_new(uint32_t max)
         return NULL;
     }
     pthread_mutex_init(&q->lock, NULL);
-    lf_queue_init(&q->lines);
-    lf_queue_init(&q->rest);
+    for (int i = 0; i < RANKS; i++)
+        lf_queue_init(&q->ranks[i]);
     q->max = max;
     return q;
 }
@@ -97,22 +100,26 @@ void lf_events_free(lf_events *q)
     free(q);
 }
 
-static lf_event *first(lf_queue *q) { return q->head ? LF_OF(q->head, lf_event, node) : NULL; }
+static int rank_of(const lf_event *e)
+{
+    switch (e->told.type) {
+    case LUAFLOW_LINE:
+        return LINES;
+    case LUAFLOW_RUN_STARTED:
+    case LUAFLOW_RUN_FINISHED:
+        return RUNS;
+    default:
+        return TASKS;
+    }
+}
 
-/* What gives way when the queue is full: the oldest line, else the oldest event that is
- * not about a whole run; NULL when there is none. */
+static lf_event *event_at(lf_node *n) { return n == NULL ? NULL : LF_OF(n, lf_event, node); }
+
+/* Takes what gives way, the oldest of the lowest rank; NULL when nothing may. */
 static lf_event *pop_least(lf_events *q)
 {
-    lf_event *e = first(&q->lines);
-    if (e != NULL) {
-        lf_queue_pop(&q->lines);
-        return e;
-    }
-    e = first(&q->rest);
-    if (e == NULL || e->told.type == LUAFLOW_RUN_STARTED || e->told.type == LUAFLOW_RUN_FINISHED)
-        return NULL;
-    lf_queue_pop(&q->rest);
-    return e;
+    lf_node *n = lf_queue_pop(&q->ranks[LINES]);
+    return event_at(n != NULL ? n : lf_queue_pop(&q->ranks[TASKS]));
 }
 
 void lf_events_post(lf_events *q, lf_event *e)
@@ -126,7 +133,7 @@ void lf_events_post(lf_events *q, lf_event *e)
     if (q->count >= q->max && (dropped = pop_least(q)) != NULL)
         q->count--;
     e->order = q->next++;
-    lf_queue_push(e->told.type == LUAFLOW_LINE ? &q->lines : &q->rest, &e->node);
+    lf_queue_push(&q->ranks[rank_of(e)], &e->node);
     if (q->count++ == 0)
         signal_some(q);
     pthread_mutex_unlock(&q->lock);
@@ -139,10 +146,14 @@ void lf_events_post(lf_events *q, lf_event *e)
 lf_event *lf_events_take(lf_events *q)
 {
     pthread_mutex_lock(&q->lock);
-    lf_event *line = first(&q->lines), *other = first(&q->rest);
-    lf_event *e = line == NULL || (other != NULL && other->order < line->order) ? other : line;
+    lf_event *e = NULL;
+    for (int i = 0; i < RANKS; i++) {
+        lf_event *first = event_at(q->ranks[i].head);
+        if (first != NULL && (e == NULL || first->order < e->order))
+            e = first;
+    }
     if (e != NULL) {
-        lf_queue_pop(e == line ? &q->lines : &q->rest);
+        lf_queue_pop(&q->ranks[rank_of(e)]);
         if (--q->count == 0)
             signal_none(q);
     }

@@ -1,6 +1,7 @@
 /* events.h -- what the world is told: a bounded queue from many threads to the host's.
- * When the host does not take events, the oldest printed lines are dropped first, and
- * counted. Knows nothing of tasks or stores. */
+ * When the host does not take events, the oldest printed lines are dropped first, then the
+ * oldest events of tasks, and counted; those about a whole run never are. Knows nothing of
+ * tasks or stores. */
 #ifndef LF_EVENTS_H
 #define LF_EVENTS_H
 

@@ -1,6 +1,7 @@
 /* The store: what was committed is there, bit for bit, and what is wrong is said in words. */
 #include "unit.h"
 
+#include "collision.h"
 #include "store.h"
 
 #include <errno.h>
@@ -605,21 +606,6 @@ TEST(a_missing_blob_or_one_of_another_size_is_named)
     check_says(&err, "damaged");
     lf_view_end(v);
     drop_store(s);
-}
-
-/* Values with one key: XXH3 multiplies the halves of (lane ^ secret), so where the low half
- * is zero the high one counts only in a sum over the stripes, and what one stripe has more
- * another may have less. */
-static lf_slice colliding(size_t size, uint32_t variant)
-{
-    uint8_t *data = malloc(size);
-    memset(data, 'x', size);
-    memcpy(data, "\xb8\xfe\x6c\x39", 4);
-    memcpy(data + 64, "\x7c\x01\x81\x2c", 4);
-    uint32_t up = 0x10000000 + variant, down = 0x10000000 - variant;
-    memcpy(data + 4, &up, 4);
-    memcpy(data + 68, &down, 4);
-    return lf_slice_of(data, size);
 }
 
 TEST(values_whose_keys_collide_are_all_kept)
