@@ -234,7 +234,7 @@ unstorable("a pointer", "self.x = ffi.cast('void *', 1)", "'x' cannot be stored:
 unstorable("a table with a metatable", "self.x = { ['a b'] = setmetatable({}, {}) }",
   "'x' cannot be stored: x[\"a b\"] is ", "metatable")
 unstorable("a cycle", "local t = {}; t.next = { [true] = t }; self.x = t",
-  "'x' cannot be stored: x.next[true] is ")
+  "'x' cannot be stored: x.next[true] ")
 unstorable("a table that is too deep",
   "local t = {}; for _ = 2, 201 do t = { t } end; self.x = t", "'x' cannot be stored: x[1]", "200")
 unstorable("a table as a key", "self.x = { [{}] = 1 }", "'x' cannot be stored: ", "table")

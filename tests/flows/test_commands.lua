@@ -94,8 +94,8 @@ end)
 test("run --run-id-file writes the id and a newline, before the first task", function(w)
   w:write("peek.lua", [[
 return { steps = { start = function(self) self.id = io.open("id"):read("*a") end } }]])
-  w:run("peek.lua")
-  w:expect(0, "run", "peek.lua", "--run-id-file", "id")
+  with_titles(w)
+  w:run("peek.lua", "--run-id-file", "id")
   equal(w:read("id"), "2\n")
   equal(w:artifacts("last").id, "2\n")
 end)
@@ -275,7 +275,7 @@ return { steps = {
     self.t, self.truth, self.long = { a = 1 }, true, ("z"):rep(3000000)
   end },
   each = { next = "join" },
-  join = function(self, inputs) self.last = "end" end,
+  join = function(self, inputs) self.word = "end" end,
 } }]])
   w:run("get.lua")
   local function got(what) return w:expect(0, "get", what).out end
@@ -283,7 +283,7 @@ return { steps = {
   equal(got("last/start/floats"), "\0\0\128\63\0\0\0\192")
   equal(support.decode(got("get/1/start/1/t")), { a = 1 })
   equal(support.decode(got("1/start/truth")), true)
-  equal(got("last/last"), "end")
+  equal(got("last/word"), "end")
   equal(#got("last/start/long"), 3000000)
   w:expect(0, "get", "last/start/bytes", "-o", "file")
   equal(w:read("file"), "\0\255PNG")

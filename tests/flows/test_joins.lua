@@ -260,8 +260,8 @@ return { steps = {
   local found = w:artifacts("last/outer_join")
   equal(found.places, { { 1, "a" }, { 2, "b" } })
   equal(found.last, {
-    { step = "outer", index = 2, size = 2, input = "b" },
-    { step = "inner", index = 3, size = 3, input = 30 },
+    { step = "start", index = 2, size = 2, input = "b" }, -- the step that opened it
+    { step = "outer", index = 3, size = 3, input = 30 },
   })
   equal(paths(w, "last/below"),
     "below[1][1] below[1][2] below[1][3] below[2][1] below[2][2] below[2][3]")
@@ -299,7 +299,7 @@ test("a switch value without a case fails, naming the value and the cases", func
   w:write("switch.lua", SWITCH:format("{ 'left', 'right' }", "way", "'1'"))
   contains(w:expect(1, "run", "switch.lua").out, "way", "1", "2")
   w:write("switch.lua", SWITCH:format("{ 'left', 'right' }", "way", "{}"))
-  contains(w:expect(1, "run", "switch.lua").out, "way", "table")
+  contains(w:expect(1, "run", "switch.lua").out, "way", "a list")
   w:write("switch.lua", SWITCH:format("{ 'left', 'right' }", "nothing", "1"))
   contains(w:expect(1, "run", "switch.lua").out, "nothing")
 end)
