@@ -247,6 +247,7 @@ typedef struct resolving {
     size_t n;
     lf_bytes *out;
     luaflow_error *err;
+    luaflow_error why; /* of a value that cannot be read or stored */
     int rc;
 } resolving;
 
@@ -271,38 +272,34 @@ LF_RAISES static void push_given(lua_State *L, resolving *r)
             lua_pushstring(L, p->text);
             lua_setfield(L, -2, "text");
         } else {
-            luaflow_error why = LUAFLOW_ERROR_INIT;
-            if (lf_codec_decode(L, lf_slice_of(p->value, p->value_size), &why) != LUAFLOW_OK) {
-                lf_fail(r->err, LUAFLOW_EUSAGE,
-                        "parameter '%s' is given bytes that are no value: %s", p->name,
-                        luaflow_error_text(&why));
-                luaflow_error_clear(&why);
-                refuse(L, r, LUAFLOW_EUSAGE);
-            }
+            int rc = lf_codec_decode(L, lf_slice_of(p->value, p->value_size), &r->why);
+            if (rc == LUAFLOW_EVALUE)
+                rc = lf_fail(r->err, LUAFLOW_EUSAGE,
+                             "parameter '%s' is given bytes that are no value: %s", p->name,
+                             luaflow_error_text(&r->why));
+            else if (rc != LUAFLOW_OK)
+                rc = lf_fail_memory(r->err);
+            if (rc != LUAFLOW_OK)
+                refuse(L, r, rc);
             lua_setfield(L, -2, "value");
         }
         lua_rawseti(L, -2, (int)i + 1);
     }
 }
 
-/* Names the parameter among the values at `values` that cannot be stored.
- * [raises] */
+/* Names the parameter among the values at `values` that cannot be stored.  [raises] */
 LF_RAISES static int refuse_unstorable(lua_State *L, resolving *r, int values)
 {
-    luaflow_error why = LUAFLOW_ERROR_INIT;
-    for (lua_pushnil(L); lua_next(L, values); lua_pop(L, 1)) {
-        const char *name = lua_tostring(L, -2);
-        r->out->failed = false;
-        if (lf_codec_encode(L, -1, name, r->out, &why) == LUAFLOW_OK)
-            continue;
-        const char *text = luaflow_error_text(&why), *thing = "artifact ";
-        if (strncmp(text, thing, strlen(thing)) == 0)
-            text += strlen(thing);
-        lf_fail(r->err, LUAFLOW_EUSAGE, "parameter %s", text);
-        luaflow_error_clear(&why);
-        return refuse(L, r, LUAFLOW_EUSAGE);
+    lua_pushnil(L);
+    while (lua_next(L, values)) {
+        if (lf_codec_encode(L, -1, lua_tostring(L, -2), r->out, &r->why) == LUAFLOW_EVALUE)
+            break;
+        lua_pop(L, 1);
     }
-    return refuse(L, r, lf_fail_memory(r->err));
+    const char *text = luaflow_error_text(&r->why), *thing = "artifact ";
+    if (strncmp(text, thing, strlen(thing)) == 0)
+        text += strlen(thing);
+    return refuse(L, r, lf_fail(r->err, LUAFLOW_EUSAGE, "parameter %s", text));
 }
 
 static int resolve_inside(lua_State *L)
@@ -321,18 +318,22 @@ static int resolve_inside(lua_State *L)
     if (lua_isnil(L, -2))
         return refuse(L, r, lf_fail_text(r->err, LUAFLOW_EUSAGE, lua_tostring(L, -1)));
     lua_pop(L, 1);
-    if (lf_codec_encode(L, -1, "parameters", r->out, NULL) != LUAFLOW_OK || r->out->failed)
+    rc = lf_codec_encode(L, -1, "parameters", r->out, NULL);
+    if (rc == LUAFLOW_EVALUE)
         return refuse_unstorable(L, r, lua_gettop(L));
+    if (rc != LUAFLOW_OK || r->out->failed)
+        return refuse(L, r, lf_fail_memory(r->err));
     return 0;
 }
 
 int lf_flow_params(lf_flow *f, const luaflow_param *params, size_t n, lf_bytes *out,
                    luaflow_error *err)
 {
-    resolving r = {f, params, n, out, err, LUAFLOW_OK};
+    resolving r = {.f = f, .params = params, .n = n, .out = out, .err = err};
     size_t size = out->size;
     int failed = lua_cpcall(f->L, resolve_inside, &r);
     if (failed != 0)
         out->size = size;
+    luaflow_error_clear(&r.why);
     return lf_flow_judge(f->L, failed, f, r.rc, err);
 }

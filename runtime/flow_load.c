@@ -16,6 +16,7 @@ typedef struct loading {
     int rc;
     lf_bytes scratch; /* keys and texts of one step's cases */
     lf_bytes told;    /* problems of the graph: where and sentence, each with a NUL */
+    luaflow_error why; /* of a value that cannot be stored */
 } loading;
 
 /* Leaves the loading function with an error that is set.  [raises] */
@@ -217,18 +218,18 @@ LF_RAISES static void add_problem(lua_State *L, int problems, const char *where,
 /* Tells of defaults that are no values: only the codec knows.  [-0, +0, raises] */
 LF_RAISES static void check_defaults(lua_State *L, loading *l, int normal, int problems)
 {
-    luaflow_error why = LUAFLOW_ERROR_INIT;
     lua_getfield(L, normal, "params");
     for (size_t i = 1, n = lua_objlen(L, -1); i <= n; i++) {
         lua_rawgeti(L, -1, (int)i);
         lua_getfield(L, -1, "default");                             /* params, param, default */
         lf_bytes_clear(&l->scratch);
-        if (lf_codec_encode(L, -1, "default", &l->scratch, &why) != LUAFLOW_OK) {
+        int rc = lf_codec_encode(L, -1, "default", &l->scratch, &l->why);
+        want_memory(L, l, rc == LUAFLOW_OK || rc == LUAFLOW_EVALUE);
+        if (rc == LUAFLOW_EVALUE) {
             lua_getfield(L, -2, "name");
-            const char *colon = strstr(luaflow_error_text(&why), ": ");
+            const char *colon = strstr(luaflow_error_text(&l->why), ": ");
             lua_pushfstring(L, "parameter '%s' has a default that cannot be stored%s",
                             lua_tostring(L, -1), colon != NULL ? colon : "");
-            luaflow_error_clear(&why);
             add_problem(L, problems, "", lua_tostring(L, -1));
             lua_pop(L, 2);
         }
@@ -396,5 +397,6 @@ int lf_flow_examine(lf_flow *f, const luaflow_attribute *with, size_t n, luaflow
     int failed = lua_cpcall(f->L, load_inside, &l);
     lf_bytes_fini(&l.scratch);
     lf_bytes_fini(&l.told);
+    luaflow_error_clear(&l.why);
     return lf_flow_judge(f->L, failed, f, l.rc, err);
 }
