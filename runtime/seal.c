@@ -18,7 +18,7 @@ static void forget_leaving(struct lf_stepper *s)
     s->n_leaving = 0;
 }
 
-void lf_seal_forget_merge(struct lf_stepper *s)
+static void forget_merge(struct lf_stepper *s)
 {
     lf_merged_free(s->merged);
     s->merged = NULL;
@@ -28,7 +28,7 @@ void lf_seal_forget_merge(struct lf_stepper *s)
 void lf_seal_fini(struct lf_stepper *s)
 {
     forget_leaving(s);
-    lf_seal_forget_merge(s);
+    forget_merge(s);
     free(s->leaving);
     free(s->propagated);
     lf_bytes_fini(&s->value);
@@ -472,7 +472,7 @@ void lf_seal_finish(struct lf_stepper *s, const lf_failure *failure)
     if (t->batch->arena.failed)
         lf_fail_memory(&t->batch->error);
     forget_leaving(s);
-    lf_seal_forget_merge(s);
+    forget_merge(s);
     luaflow_error_clear(&s->problem);
     lf_task_release_inputs(t);
 }

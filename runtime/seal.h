@@ -14,9 +14,6 @@ void lf_seal_begin(struct lf_stepper *s);
 /* Finds what the running task would pass on under `name` had it touched nothing. */
 bool lf_seal_find(struct lf_stepper *s, lf_slice name, lf_found *out);
 
-/* Drops what merge_artifacts gathered before. */
-void lf_seal_forget_merge(struct lf_stepper *s);
-
 /* Gathers what the self at `index` holds; what cannot be kept becomes the stepper's
  * problem.  [-0, +0, raises out of memory] */
 LF_RAISES void lf_seal(struct lf_stepper *s, int index);

@@ -255,8 +255,7 @@ static int native_merge(lua_State *L)
 {
     lf_stepper *s = self_of(L);
     luaflow_error err = LUAFLOW_ERROR_INIT;
-    lf_seal_forget_merge(s);
-    if (lf_inputs_merge(s->store, s->task, &s->merged, &err) != LUAFLOW_OK)
+    if (s->merged == NULL && lf_inputs_merge(s->store, s->task, &s->merged, &err) != LUAFLOW_OK)
         return refuse(L, &err);
     uint32_t n = lf_merged_count(s->merged);
     lua_createtable(L, (int)n, 0);
@@ -271,10 +270,20 @@ static int native_merge(lua_State *L)
     return 2;
 }
 
-/* propagate(names): the join passes these on. */
+/* Whether `e` is among the first `n` of what is propagated. */
+static bool is_propagated(const lf_stepper *s, uint32_t n, const lf_merged_entry *e)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (s->propagated[i] == e)
+            return true;
+    return false;
+}
+
+/* propagate(names): the join passes these on too. */
 static int native_propagate(lua_State *L)
 {
     lf_stepper *s = self_of(L);
+    uint32_t before = s->n_propagated; /* by earlier calls in this task */
     size_t n = lua_objlen(L, 1);
     const lf_merged_entry **chosen = realloc(s->propagated, (s->n_propagated + n + 1) * sizeof *chosen);
     if (chosen == NULL)
@@ -283,7 +292,7 @@ static int native_propagate(lua_State *L)
     for (size_t i = 1; i <= n; i++) {
         lua_rawgeti(L, 1, (int)i);
         const lf_merged_entry *e = lf_merged_find(s->merged, name_at(L, -1));
-        if (e != NULL)
+        if (e != NULL && !is_propagated(s, before, e))
             chosen[s->n_propagated++] = e;
         lua_pop(L, 1);
     }
