@@ -59,5 +59,6 @@ endif()
 
 if(NOT LUAFLOW_SANITIZE)
   luaflow_test(layers style 10 ${LUAJIT} ${CMAKE_SOURCE_DIR}/tests/layers ${CMAKE_SOURCE_DIR}/runtime)
-  luaflow_test(luacheck style 60 ${LUACHECK} --quiet --no-color lua flows tests tests/layers cmake/embed.lua)
+  luaflow_test(luacheck style 60 ${LUACHECK} --quiet --no-color lua flows tests tests/layers tests/bench/run cmake/embed.lua)
+  include(cmake/bench.cmake)
 endif()
