@@ -381,8 +381,10 @@ static void on_committed(lf_sched *s, lf_batch *b)
     bool kept = b->error.code == LUAFLOW_OK;
     for (uint32_t i = 0; i < b->n; i++) {
         lf_task *t = &b->tasks[i];
+        if (t->outcome == LF_UNSTARTED)
+            continue; /* it has run in another batch since, or will */
         recent_remove(r, t->number);
-        if (t->outcome == LF_UNSTARTED || !kept)
+        if (!kept)
             continue;
         luaflow_counts *counts = &r->steps[t->step].counts;
         *(t->outcome == LF_SUCCEEDED ? &counts->done : &counts->failed) += 1;
@@ -405,9 +407,11 @@ static void tell_progress(run *r, uint64_t now_us, bool last)
         if (st->counts.started <= r->facts->progress_after || sum == st->told_sum ||
             (!last && now_us - st->told_us < PROGRESS_US))
             continue;
+        uint32_t running = st->running < r->max_workers ? st->running : r->max_workers;
         luaflow_event event = {.type = LUAFLOW_PROGRESS, .run = r->facts->run,
                                .step = lf_graph_step(r->graph, i)->name, .counts = st->counts,
                                .time = (double)now_us / 1e6};
+        event.counts.started = st->counts.done + st->counts.failed + running;
         lf_events_post(r->facts->events, lf_event_new(&event, r->facts->owner));
         st->told_us = now_us;
         st->told_sum = sum;

@@ -1,6 +1,7 @@
 /* state.c -- a Lua state furnished our way, and the one door into it.
  * Knows nothing of the store or of tasks. A state belongs to one thread for life. */
 #include "state.h"
+#include "state_inside.h"
 #include "embedded.h"
 
 #include <assert.h>
@@ -469,6 +470,7 @@ void lf_state_natives(lua_State *L)
         lua_newtable(L);
         lua_pushcfunction(L, native_register);
         lua_setfield(L, -2, "register");
+        lf_state_children(L);
         lua_pushvalue(L, -1);
         lua_setfield(L, -3, "luaflow.native");
     }

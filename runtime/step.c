@@ -420,6 +420,12 @@ static int prepare(lf_stepper *s, luaflow_error *err)
     if ((rc = lf_flow_enter(s->flow, L, err)) != LUAFLOW_OK)    /* chunk */
         return rc;
     s->chunk = luaL_ref(L, LUA_REGISTRYINDEX);
+    if ((rc = lf_state_require(L, "luaflow.isolation", err)) != LUAFLOW_OK)
+        return rc;
+    lua_getfield(L, -1, "start_programs");
+    if ((rc = lf_state_try(L, 0, 0, LUAFLOW_ENOMEM, err)) != LUAFLOW_OK)
+        return rc;
+    lua_settop(L, 0);
     s->began_kb = s->kept_kb = lua_gc(L, LUA_GCCOUNT, 0);
     return LUAFLOW_OK;
 }

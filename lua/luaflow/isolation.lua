@@ -1,6 +1,7 @@
 --- Makes a state fit for many tasks: what one task declares or loads must not trip the
 --- next. Runs in workers, and wherever a flow file is loaded.
 local ffi = require "ffi"
+local native = require "luaflow.native"
 
 local isolation = {}
 
@@ -81,6 +82,19 @@ local define = ffi.typeof
 --- How full the table of C types is: it holds 65,536 and never shrinks. Each call uses up
 --- one more.
 function isolation.types_in_use() return tonumber(define("struct { int probe; }")) end
+
+--- Programs that a step starts hear signals, see state_children.c. Once per worker's state.
+function isolation.start_programs()
+  os.execute = native.execute -- luacheck: ignore 122
+  local popen = io.popen
+  io.popen = function(...) -- luacheck: ignore 122
+    native.open_signals()
+    local ok, file, message, code = pcall(popen, ...)
+    native.close_signals()
+    if not ok then error(file, 2) end
+    return file, message, code
+  end
+end
 
 --- Prepares this state for the flow file in `directory`. Once per state.
 function isolation.furnish(directory)

@@ -166,7 +166,8 @@ typedef struct luaflow_event {
     const char *message, *traceback;
     double delay;
     int status;            /* enum luaflow_status */
-    luaflow_counts counts; /* of the step (progress) or the run (finished) */
+    luaflow_counts counts; /* of the step (progress: started less those that ended is what
+                              runs now) or of the run (finished) */
 } luaflow_event;
 
 typedef void (*luaflow_event_fn)(void *payload, const luaflow_event *event);
