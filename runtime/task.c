@@ -37,6 +37,7 @@ void lf_facts_free(lf_facts *f)
     lf_bytes_fini(&f->tags);
     free(f->store);
     free(f->tally);
+    luaflow_error_clear(&f->lost);
     free(f->begun);
     free(f);
 }

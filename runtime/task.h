@@ -15,7 +15,7 @@ struct lf_blob; /* staged.h */
 
 /* ---- a run, as its tasks see it ---- */
 
-/* Immutable facts, counted. `tally` belongs to the writer's thread. */
+/* Immutable facts, counted. `tally`, `total` and `lost` belong to the writer's thread. */
 typedef struct lf_facts {
     atomic_uint refs;
     uint32_t run, origin;
@@ -30,6 +30,7 @@ typedef struct lf_facts {
     uint32_t n_steps;
     luaflow_counts *tally;  /* by step, as committed: writer's thread only */
     luaflow_counts total;   /* the same of the whole run */
+    luaflow_error lost;     /* why something of this run was not stored, and nothing after it */
     /* who hears of this run's tasks, and up to how many of a step one by one */
     lf_events *events;
     void *owner;

@@ -60,6 +60,20 @@ static lf_batch *batch_of(lf_letter *l) { return LF_OF(l, lf_batch, letter); }
 static lf_state_letter *state_of(lf_letter *l) { return LF_OF(l, lf_state_letter, letter); }
 static lf_log_letter *log_of(lf_letter *l) { return LF_OF(l, lf_log_letter, letter); }
 
+static lf_facts *facts_of(lf_letter *l)
+{
+    switch (l->kind) {
+    case LF_LETTER_BATCH:
+        return batch_of(l)->facts;
+    case LF_LETTER_LOG:
+        return log_of(l)->facts;
+    default:
+        return state_of(l)->facts;
+    }
+}
+
+static bool is_final(lf_letter *l) { return l->kind == LF_LETTER_STATE && state_of(l)->final; }
+
 /* ---- what is counted ---- */
 
 /* Counts a batch's tasks in, or out again when they could not be committed. */
@@ -112,10 +126,12 @@ static int put_state(lf_writer *w, lf_facts *facts, const lf_state_letter *final
     state.total = facts->total;
     state.counts = lf_slice_of(w->counts.data, w->counts.size);
     if (final != NULL) {
-        state.status = (uint8_t)final->status;
+        bool lost = facts->lost.code != LUAFLOW_OK; /* which the sender could not know */
+        const char *problem = lost ? luaflow_error_text(&facts->lost) : final->problem;
+        state.status = lost ? LUAFLOW_FAILED : (uint8_t)final->status;
         state.finished_us = lf_now_us();
-        if (final->problem != NULL)
-            state.problem = lf_slice_of(final->problem, strlen(final->problem));
+        if (problem != NULL)
+            state.problem = lf_slice_of(problem, strlen(problem));
     }
     return lf_write_state(w->txn, facts->run, &state, err);
 }
@@ -243,7 +259,6 @@ static int put_letter(lf_writer *w, lf_letter *l, luaflow_error *err)
 {
     switch (l->kind) {
     case LF_LETTER_BATCH:
-        tally(batch_of(l), 1);
         w->n_tasks += batch_of(l)->n;
         return put_batch(w, batch_of(l), err);
     case LF_LETTER_LOG:
@@ -257,11 +272,9 @@ static int put_letter(lf_writer *w, lf_letter *l, luaflow_error *err)
 
 static const lf_state_letter *final_state(const lf_writer *w, const lf_facts *facts)
 {
-    for (lf_node *n = w->group.head; n != NULL; n = n->next) {
-        lf_letter *l = letter_of(n);
-        if (l->kind == LF_LETTER_STATE && state_of(l)->facts == facts && state_of(l)->final)
-            return state_of(l);
-    }
+    for (lf_node *n = w->group.head; n != NULL; n = n->next)
+        if (is_final(letter_of(n)) && facts_of(letter_of(n)) == facts)
+            return state_of(letter_of(n));
     return NULL;
 }
 
@@ -272,30 +285,49 @@ static void let_blobs_go(const lf_batch *b)
             lf_blob_committed(b->held[i].blob);
 }
 
+/* Puts a letter that is done with into `home`, or frees it. */
+static void finish_letter(lf_letter *l, lf_queue *home)
+{
+    const luaflow_error *lost = &facts_of(l)->lost;
+    if (l->kind == LF_LETTER_BATCH) {
+        lf_batch *b = batch_of(l);
+        if (lost->code != LUAFLOW_OK)
+            lf_fail_text(&b->error, lost->code, luaflow_error_text(lost));
+        else
+            let_blobs_go(b);
+        l->kind = LF_LETTER_COMMITTED;
+        lf_queue_push(home, &l->node);
+    } else if (is_final(l)) {
+        if (lost->code != LUAFLOW_OK)
+            lf_fail_text(&state_of(l)->error, lost->code, luaflow_error_text(lost));
+        lf_queue_push(home, &l->node);
+    } else if (l->kind == LF_LETTER_STATE) {
+        lf_state_letter_free(state_of(l));
+    } else {
+        lf_log_letter_free(log_of(l));
+    }
+}
+
+/* `err` is why a letter was not stored: then nothing after it is, so that what is on disk
+ * stays a prefix. */
+static void lose(lf_letter *l, const luaflow_error *err)
+{
+    lf_facts *facts = facts_of(l);
+    if (facts->lost.code == LUAFLOW_OK)
+        lf_fail_text(&facts->lost, err->code, luaflow_error_text(err));
+    if (l->kind == LF_LETTER_BATCH)
+        tally(batch_of(l), -1);
+}
+
 /* Sends the letters of the group on their way; `err` (may be NULL) is why they failed. */
 static void send_home(lf_writer *w, const luaflow_error *err)
 {
     lf_queue home;
     lf_queue_init(&home);
     for (lf_node *n; (n = lf_queue_pop(&w->group)) != NULL;) {
-        lf_letter *l = letter_of(n);
-        if (l->kind == LF_LETTER_BATCH) {
-            lf_batch *b = batch_of(l);
-            if (err == NULL)
-                let_blobs_go(b);
-            else
-                tally(b, -1), lf_fail_text(&b->error, err->code, luaflow_error_text(err));
-            l->kind = LF_LETTER_COMMITTED;
-            lf_queue_push(&home, n);
-        } else if (l->kind == LF_LETTER_STATE && state_of(l)->final) {
-            if (err != NULL)
-                lf_fail_text(&state_of(l)->error, err->code, luaflow_error_text(err));
-            lf_queue_push(&home, n);
-        } else if (l->kind == LF_LETTER_STATE) {
-            lf_state_letter_free(state_of(l));
-        } else {
-            lf_log_letter_free(log_of(l));
-        }
+        if (err != NULL)
+            lose(letter_of(n), err);
+        finish_letter(letter_of(n), &home);
     }
     lf_mailbox_post_all(w->home, &home);
 }
@@ -333,6 +365,24 @@ static void answer_call(lf_writer *w, call_letter *c)
 
 /* ---- the thread ---- */
 
+/* Sends a letter of a run that has lost something straight home. */
+static void refuse(lf_writer *w, lf_letter *l)
+{
+    lf_queue home;
+    lf_queue_init(&home);
+    finish_letter(l, &home);
+    lf_mailbox_post_all(w->home, &home);
+}
+
+static void take_in(lf_writer *w, lf_letter *l, luaflow_error *err)
+{
+    lf_queue_push(&w->group, &l->node);
+    if (l->kind == LF_LETTER_BATCH)
+        tally(batch_of(l), 1);
+    if (w->txn != NULL || lf_write_begin(w->store, &w->txn, err) == LUAFLOW_OK)
+        put_letter(w, l, err);
+}
+
 /* Writes letters until a transaction is full or there are no more; true when told to stop. */
 static bool write_letters(lf_writer *w, lf_queue *letters)
 {
@@ -347,10 +397,10 @@ static bool write_letters(lf_writer *w, lf_queue *letters)
             if (!lf_queue_empty(&w->group))
                 commit_group(w, &err);
             answer_call(w, LF_OF(l, call_letter, letter));
+        } else if (facts_of(l)->lost.code != LUAFLOW_OK && !is_final(l)) {
+            refuse(w, l);
         } else {
-            lf_queue_push(&w->group, &l->node);
-            if (w->txn != NULL || lf_write_begin(w->store, &w->txn, &err) == LUAFLOW_OK)
-                put_letter(w, l, &err);
+            take_in(w, l, &err);
         }
     }
     if (!lf_queue_empty(&w->group))

@@ -1,7 +1,8 @@
 /* writer.h -- the thread that makes things durable. It takes all that waits, writes it in
  * one transaction, and posts everything home when the transaction is committed, so the
  * batches grow by themselves when the disk is slow. What is on disk is always a prefix of
- * what was posted. Knows nothing of Lua or of plans. */
+ * what was posted: after something of a run could not be stored nothing later of it is, but
+ * its final state, which then says so. Knows nothing of Lua or of plans. */
 #ifndef LF_WRITER_H
 #define LF_WRITER_H
 
