@@ -561,7 +561,10 @@ int luaflow_log_read(luaflow *rt, uint64_t wide_run, uint64_t wide_task, luaflow
         rc = lf_view_begin(rt->store, &v, err);
     if (rc != LUAFLOW_OK)
         return rc;
-    rc = lf_view_log(v, run, task, gather_piece, &g, err);
+    lf_run_record record;
+    rc = lf_view_run(v, run, &record, NULL, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_view_log(v, run, task, gather_piece, &g, err);
     lf_view_end(v);
     if (rc == LUAFLOW_OK) {
         *out = g.entries.failed || g.text.failed ? NULL : log_block(&g);
@@ -584,7 +587,9 @@ int luaflow_logs_list(luaflow *rt, uint64_t wide, uint64_t after, uint64_t *numb
         rc = lf_view_begin(rt->store, &v, err);
     if (rc != LUAFLOW_OK)
         return rc;
-    if (after < UINT32_MAX)
+    lf_run_record record;
+    rc = lf_view_run(v, run, &record, NULL, err);
+    if (rc == LUAFLOW_OK && after < UINT32_MAX)
         rc = lf_view_logs(v, run, (uint32_t)after, tasks, step_of, max < LIST_MAX ? max : LIST_MAX, n,
                           err);
     lf_view_end(v);
