@@ -37,6 +37,20 @@ foreach(file IN LISTS files)
   luaflow_test(unit/${room} unit 60 ${program})
 endforeach()
 
+# The public header, to the letter of both languages.
+target_compile_options(test_header PRIVATE -pedantic)
+set_target_properties(test_header PROPERTIES C_EXTENSIONS OFF)
+include(CheckLanguage)
+check_language(CXX)
+if(CMAKE_CXX_COMPILER)
+  enable_language(CXX)
+  add_executable(test_header_cxx tests/unit/test_header_cxx.cpp)
+  target_link_libraries(test_header_cxx PRIVATE house PkgConfig::LUAJIT)
+  set_target_properties(test_header_cxx PROPERTIES RUNTIME_OUTPUT_DIRECTORY tests CXX_STANDARD 11
+    CXX_EXTENSIONS OFF COMPILE_OPTIONS "-Wall;-Wextra;-Wshadow;-pedantic") # not those for C
+  luaflow_test(unit/header_cxx unit 60 test_header_cxx)
+endif()
+
 # Their host is plain luajit, which cannot load a module that wants a sanitizer's runtime.
 if(NOT LUAFLOW_SANITIZE)
   file(GLOB files CONFIGURE_DEPENDS tests/spec/*_spec.lua)

@@ -1,0 +1,57 @@
+/* luaflow.h stands alone: nothing is included before it, and this file is C11 to the letter. */
+#include "luaflow.h"
+
+#include "unit.h"
+
+TEST(options_start_out_empty_and_know_their_size)
+{
+    luaflow_options o = LUAFLOW_OPTIONS_INIT;
+    CHECK_INT(o.size, sizeof o);
+    CHECK(o.store == NULL && !o.create && o.event_queue == 0);
+    luaflow_run_options r = LUAFLOW_RUN_OPTIONS_INIT;
+    CHECK_INT(r.size, sizeof r);
+    CHECK(r.params == NULL && r.n_params == 0 && r.tags == NULL && r.n_tags == 0);
+    CHECK(!r.has_seed && r.seed == 0 && r.max_workers == 0 && r.max_num_splits == 0);
+    CHECK(r.progress_after == 0 && !r.keep_going && r.run_id_file == NULL);
+    CHECK(r.on_event == NULL && r.payload == NULL);
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    CHECK(err.code == LUAFLOW_OK && err.message == NULL);
+}
+
+TEST(success_is_zero_and_every_error_is_negative)
+{
+    CHECK_INT(LUAFLOW_OK, 0);
+    int codes[] = {LUAFLOW_ENOMEM, LUAFLOW_EUSAGE, LUAFLOW_EFLOW, LUAFLOW_ESTORE,
+                   LUAFLOW_ENOTFOUND, LUAFLOW_ESTEP, LUAFLOW_EVALUE};
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+        CHECK(codes[i] < 0);
+        for (size_t j = 0; j < i; j++)
+            CHECK(codes[i] != codes[j]);
+    }
+}
+
+TEST(everything_the_header_names_is_there)
+{
+    void (*const all[])(void) = {
+        (void (*)(void))luaflow_error_text,       (void (*)(void))luaflow_error_clear,
+        (void (*)(void))luaflow_flow_load,        (void (*)(void))luaflow_flow_load_with,
+        (void (*)(void))luaflow_flow_load_string, (void (*)(void))luaflow_flow_describe,
+        (void (*)(void))luaflow_flow_close,       (void (*)(void))luaflow_open,
+        (void (*)(void))luaflow_close,            (void (*)(void))luaflow_fd,
+        (void (*)(void))luaflow_poll,             (void (*)(void))luaflow_flow_params,
+        (void (*)(void))luaflow_start,            (void (*)(void))luaflow_wait,
+        (void (*)(void))luaflow_cancel,           (void (*)(void))luaflow_run_id,
+        (void (*)(void))luaflow_run_status,       (void (*)(void))luaflow_run_problem,
+        (void (*)(void))luaflow_run_close,        (void (*)(void))luaflow_free,
+        (void (*)(void))luaflow_run_read,         (void (*)(void))luaflow_runs_list,
+        (void (*)(void))luaflow_run_part_read,    (void (*)(void))luaflow_run_tag,
+        (void (*)(void))luaflow_tasks_list,       (void (*)(void))luaflow_task_read,
+        (void (*)(void))luaflow_artifact_read,    (void (*)(void))luaflow_log_read,
+        (void (*)(void))luaflow_logs_list,        (void (*)(void))luaflow_value_push,
+        (void (*)(void))luaflow_value_push_marked, (void (*)(void))luaflow_value_encode,
+        (void (*)(void))luaflow_versions,         (void (*)(void))luaflow_furnish,
+        (void (*)(void))luaopen_luaflow_core,     (void (*)(void))luaopen_luaflow,
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        CHECK(all[i] != NULL);
+}
