@@ -15,6 +15,8 @@
 enum { LINES, TASKS, RUNS, RANKS };
 
 struct lf_events {
+    bool waits;
+    pthread_cond_t room;  /* for those who wait */
     pthread_mutex_t lock; /* a leaf; the descriptor changes under it, so that it is readable
                              exactly while there are events */
     lf_queue ranks[RANKS]; /* each in order; `order` merges them */
@@ -72,7 +74,7 @@ lf_event *lf_event_new(const luaflow_event *told, void *owner)
 
 void lf_event_free(lf_event *e) { free(e); }
 
-lf_events *lf_events_new(uint32_t max)
+lf_events *lf_events_new(uint32_t max, bool waits)
 {
     lf_events *q = calloc(1, sizeof *q);
     if (q == NULL)
@@ -83,6 +85,8 @@ lf_events *lf_events_new(uint32_t max)
         return NULL;
     }
     pthread_mutex_init(&q->lock, NULL);
+    pthread_cond_init(&q->room, NULL);
+    q->waits = waits;
     for (int i = 0; i < RANKS; i++)
         lf_queue_init(&q->ranks[i]);
     q->max = max;
@@ -96,6 +100,7 @@ void lf_events_free(lf_events *q)
     for (lf_event *e; (e = lf_events_take(q)) != NULL;)
         lf_event_free(e);
     close(q->fd);
+    pthread_cond_destroy(&q->room);
     pthread_mutex_destroy(&q->lock);
     free(q);
 }
@@ -130,7 +135,9 @@ void lf_events_post(lf_events *q, lf_event *e)
     }
     lf_event *dropped = NULL;
     pthread_mutex_lock(&q->lock);
-    if (q->count >= q->max && (dropped = pop_least(q)) != NULL)
+    while (q->waits && q->count >= q->max && rank_of(e) != RUNS) /* the host posts those */
+        pthread_cond_wait(&q->room, &q->lock);
+    if (!q->waits && q->count >= q->max && (dropped = pop_least(q)) != NULL)
         q->count--;
     e->order = q->next++;
     lf_queue_push(&q->ranks[rank_of(e)], &e->node);
@@ -156,6 +163,8 @@ lf_event *lf_events_take(lf_events *q)
         lf_queue_pop(&q->ranks[rank_of(e)]);
         if (--q->count == 0)
             signal_none(q);
+        if (q->waits && q->count == q->max / 2)
+            pthread_cond_broadcast(&q->room);
     }
     pthread_mutex_unlock(&q->lock);
     return e;

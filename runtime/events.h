@@ -22,11 +22,13 @@ void lf_event_free(lf_event *e);
 
 typedef struct lf_events lf_events;
 
-/* Keeps at most `max` events. NULL when out of memory or descriptors. */
-lf_events *lf_events_new(uint32_t max);
+/* Keeps at most `max` events; past that drops, or, if `waits`, lets who posts wait for the
+ * host. NULL when out of memory or descriptors. */
+lf_events *lf_events_new(uint32_t max, bool waits);
 void lf_events_free(lf_events *q); /* and all inside; accepts NULL */
 
-/* Any thread. Takes `e` (NULL, for out of memory, is counted as lost). Never blocks. */
+/* Any thread. Takes `e` (NULL, for out of memory, is counted as lost). Blocks only
+ * in a queue that `waits`. */
 void lf_events_post(lf_events *q, lf_event *e);
 
 /* Host thread. The oldest event, which the caller frees, or NULL. */

@@ -12,6 +12,7 @@
  * a place is the same in whatever order they end. There is a counter for every step, in
  * graphs with loops alone: lf_step.in_loop does not tell of a loop around a branch. */
 #include "plan.h"
+#include "plan_inside.h"
 #include "queue.h"
 #include "record.h"
 
@@ -67,7 +68,8 @@ struct lf_plan {
     uint32_t n_steps;
     bool has_loops;
     ready *steps;
-    uint64_t *bits;        /* by step: is any ready? */
+    uint32_t *rank, *by_rank; /* of a step, and the step of a rank: see plan_inside.h */
+    uint64_t *bits;        /* by rank: is any ready? */
     uint64_t *bits_of_bits;/* by word of `bits`: is any bit set? */
     chunk *chunks;
     task *free;
@@ -81,23 +83,23 @@ struct lf_plan {
     lf_bytes scratch;
 };
 
-/* ---- the last step with something ready ---- */
+/* ---- the highest rank with something ready ---- */
 
 static uint64_t bit_of(uint32_t n) { return (uint64_t)1 << n % 64; }
 
 static size_t words_for(size_t bits) { return (bits + 63) / 64; }
 
-static void mark(lf_plan *p, uint32_t step)
+static void mark(lf_plan *p, uint32_t rank)
 {
-    p->bits[step / 64] |= bit_of(step);
-    p->bits_of_bits[step / 64 / 64] |= bit_of(step / 64);
+    p->bits[rank / 64] |= bit_of(rank);
+    p->bits_of_bits[rank / 64 / 64] |= bit_of(rank / 64);
 }
 
-static void unmark(lf_plan *p, uint32_t step)
+static void unmark(lf_plan *p, uint32_t rank)
 {
-    p->bits[step / 64] &= ~bit_of(step);
-    if (p->bits[step / 64] == 0)
-        p->bits_of_bits[step / 64 / 64] &= ~bit_of(step / 64);
+    p->bits[rank / 64] &= ~bit_of(rank);
+    if (p->bits[rank / 64] == 0)
+        p->bits_of_bits[rank / 64 / 64] &= ~bit_of(rank / 64);
 }
 
 static uint32_t last_in(uint64_t word) { return 63 - (uint32_t)__builtin_clzll(word); }
@@ -115,7 +117,7 @@ static uint32_t last_bit(const uint64_t *words, uint32_t end)
     return w * 64 + last_in(word);
 }
 
-/* The last step below `end` of which something is ready, or LF_NONE. */
+/* The highest rank below `end` of which something is ready, or LF_NONE. */
 static uint32_t last_ready(const lf_plan *p, uint32_t end)
 {
     uint32_t w = end / 64;
@@ -132,7 +134,7 @@ static uint32_t last_ready(const lf_plan *p, uint32_t end)
 static void add_ready(lf_plan *p, uint32_t step, uint64_t n)
 {
     if (n > 0)
-        mark(p, step);
+        mark(p, p->rank[step]);
     p->steps[step].count += n;
 }
 
@@ -140,7 +142,7 @@ static void remove_ready(lf_plan *p, uint32_t step, uint64_t n)
 {
     p->steps[step].count -= n;
     if (p->steps[step].count == 0)
-        unmark(p, step);
+        unmark(p, p->rank[step]);
 }
 
 /* ---- tasks ---- */
@@ -447,16 +449,20 @@ lf_plan *lf_plan_new(const lf_graph *g, lf_plan_hooks hooks)
     p->n_steps = p->never_ran = lf_graph_size(g);
     p->has_loops = lf_graph_loop_slots(g) > 0;
     p->steps = calloc(p->n_steps, sizeof *p->steps);
+    p->rank = malloc(p->n_steps * sizeof *p->rank);
+    p->by_rank = malloc(p->n_steps * sizeof *p->by_rank);
     p->bits = calloc(words_for(p->n_steps), sizeof *p->bits);
     p->bits_of_bits = calloc(words_for(words_for(p->n_steps)), sizeof *p->bits_of_bits);
     uint32_t *turns;
-    if (p->steps == NULL || p->bits == NULL || p->bits_of_bits == NULL || !reserve(p, 1) ||
-        !new_turns(p, &turns)) {
+    if (p->steps == NULL || p->rank == NULL || p->by_rank == NULL || p->bits == NULL || p->bits_of_bits == NULL || !reserve(p, 1) ||
+        !lf_plan_order(g, p->by_rank) || !new_turns(p, &turns)) {
         lf_plan_free(p);
         return NULL;
     }
     for (uint32_t i = 0; i < p->n_steps; i++)
         lf_queue_init(&p->steps[i].fresh);
+    for (uint32_t i = 0; i < p->n_steps; i++)
+        p->rank[p->by_rank[i]] = i;
     promise(p, 1);
     push(p, make(p, 0, NULL, 0, turns));
     return p;
@@ -478,6 +484,8 @@ void lf_plan_free(lf_plan *p)
         free_frame(p, p->frames);
     lf_bytes_fini(&p->scratch);
     free(p->steps);
+    free(p->rank);
+    free(p->by_rank);
     free(p->bits);
     free(p->bits_of_bits);
     free(p);
@@ -485,10 +493,10 @@ void lf_plan_free(lf_plan *p)
 
 uint32_t lf_plan_ready(const lf_plan *p, bool (*allow)(void *payload, uint32_t step), void *payload)
 {
-    uint32_t step = last_ready(p, p->n_steps);
-    while (step != LF_NONE && allow != NULL && !allow(payload, step))
-        step = last_ready(p, step);
-    return step;
+    uint32_t rank = last_ready(p, p->n_steps);
+    while (rank != LF_NONE && allow != NULL && !allow(payload, p->by_rank[rank]))
+        rank = last_ready(p, rank);
+    return rank == LF_NONE ? LF_NONE : p->by_rank[rank];
 }
 
 uint64_t lf_plan_ready_count(const lf_plan *p, uint32_t step) { return p->steps[step].count; }

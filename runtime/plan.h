@@ -58,8 +58,9 @@ typedef struct lf_decision {
 lf_plan *lf_plan_new(const lf_graph *g, lf_plan_hooks hooks);
 void lf_plan_free(lf_plan *p); /* drops everything held; accepts NULL */
 
-/* Of the steps with ready tasks for which `allow(payload, step)` holds (NULL: all), the
- * last in topological order, or LF_NONE: depth first keeps few tasks alive. */
+/* Of the steps with ready tasks for which `allow(payload, step)` holds (NULL: all), the one
+ * to run first, or LF_NONE: what has begun goes on before more is begun (depth first, which
+ * keeps few tasks alive), and of several arms the first in the order of the graph. */
 uint32_t lf_plan_ready(const lf_plan *p, bool (*allow)(void *payload, uint32_t step),
                        void *payload);
 

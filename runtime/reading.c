@@ -5,8 +5,6 @@
 
 #include <stdlib.h>
 
-enum { LIST_MAX = 1024 }; /* numbers gathered in one view */
-
 int lf_runtime_number(uint64_t wide, const char *what, uint32_t *number, luaflow_error *err)
 {
     *number = (uint32_t)wide;
@@ -180,17 +178,20 @@ static void widen(uint64_t *out, const uint32_t *in, size_t n)
 int luaflow_runs_list(luaflow *rt, const char *flow, const char *tag, uint64_t before, uint64_t *ids,
                       size_t max, size_t *n, luaflow_error *err)
 {
-    uint32_t found[LIST_MAX];
+    uint32_t *found = malloc((max + 1) * sizeof *found);
     lf_view *v;
     *n = 0;
-    int rc = lf_view_begin(rt->store, &v, err);
-    if (rc != LUAFLOW_OK)
+    int rc = found == NULL ? lf_fail_memory(err) : lf_view_begin(rt->store, &v, err);
+    if (rc != LUAFLOW_OK) {
+        free(found);
         return rc;
+    }
     if (before > UINT32_MAX)
         before = 0;
-    rc = lf_view_runs(v, flow, tag, (uint32_t)before, found, max < LIST_MAX ? max : LIST_MAX, n, err);
+    rc = lf_view_runs(v, flow, tag, (uint32_t)before, found, max, n, err);
     lf_view_end(v);
     widen(ids, found, *n);
+    free(found);
     return rc;
 }
 
@@ -290,8 +291,7 @@ int luaflow_run_tag(luaflow *rt, uint64_t run, const char *const *add, size_t n_
     tagging t = {0, add, remove, n_add, n_remove};
     int rc = lf_runtime_number(run, "run", &t.run, err);
     for (size_t i = 0; i < n_add && rc == LUAFLOW_OK; i++)
-        if (add[i][0] == 0 || strlen(add[i]) > 128)
-            rc = lf_fail(err, LUAFLOW_EUSAGE, "a tag has 1 to 128 bytes: '%s'", add[i]);
+        rc = lf_runtime_check_tag(add[i], err);
     if (rc == LUAFLOW_OK)
         rc = lf_runtime_start(rt, NULL, err);
     if (rc == LUAFLOW_OK)
@@ -304,14 +304,16 @@ int luaflow_run_tag(luaflow *rt, uint64_t run, const char *const *add, size_t n_
 int luaflow_tasks_list(luaflow *rt, uint64_t wide, const char *step, bool failed, uint64_t after,
                        uint64_t *numbers, size_t max, size_t *n, luaflow_error *err)
 {
-    uint32_t run, number = LF_ANY, found[LIST_MAX];
+    uint32_t run, number = LF_ANY, *found = malloc((max + 1) * sizeof *found);
     lf_view *v;
     *n = 0;
-    int rc = lf_runtime_number(wide, "run", &run, err);
+    int rc = found == NULL ? lf_fail_memory(err) : lf_runtime_number(wide, "run", &run, err);
     if (rc == LUAFLOW_OK)
         rc = lf_view_begin(rt->store, &v, err);
-    if (rc != LUAFLOW_OK)
+    if (rc != LUAFLOW_OK) {
+        free(found);
         return rc;
+    }
     lf_run_record record;
     lf_run_state state;
     step_names names;
@@ -323,10 +325,10 @@ int luaflow_tasks_list(luaflow *rt, uint64_t wide, const char *step, bool failed
             rc = lf_fail(err, LUAFLOW_ENOTFOUND, "run %u has no step '%s'", (unsigned)run, step);
     }
     if (rc == LUAFLOW_OK && after < UINT32_MAX)
-        rc = lf_view_tasks(v, run, number, failed, (uint32_t)after, found,
-                           max < LIST_MAX ? max : LIST_MAX, n, err);
+        rc = lf_view_tasks(v, run, number, failed, (uint32_t)after, found, max, n, err);
     lf_view_end(v);
     widen(numbers, found, *n);
+    free(found);
     return rc;
 }
 
@@ -579,22 +581,24 @@ int luaflow_log_read(luaflow *rt, uint64_t wide_run, uint64_t wide_task, luaflow
 int luaflow_logs_list(luaflow *rt, uint64_t wide, uint64_t after, uint64_t *numbers, uint32_t *steps,
                       size_t max, size_t *n, luaflow_error *err)
 {
-    uint32_t run, tasks[LIST_MAX], step_of[LIST_MAX];
+    uint32_t run, *tasks = malloc((max + 1) * 2 * sizeof *tasks), *step_of = tasks + max;
     lf_view *v;
     *n = 0;
-    int rc = lf_runtime_number(wide, "run", &run, err);
+    int rc = tasks == NULL ? lf_fail_memory(err) : lf_runtime_number(wide, "run", &run, err);
     if (rc == LUAFLOW_OK)
         rc = lf_view_begin(rt->store, &v, err);
-    if (rc != LUAFLOW_OK)
+    if (rc != LUAFLOW_OK) {
+        free(tasks);
         return rc;
+    }
     lf_run_record record;
     rc = lf_view_run(v, run, &record, NULL, err);
     if (rc == LUAFLOW_OK && after < UINT32_MAX)
-        rc = lf_view_logs(v, run, (uint32_t)after, tasks, step_of, max < LIST_MAX ? max : LIST_MAX, n,
-                          err);
+        rc = lf_view_logs(v, run, (uint32_t)after, tasks, step_of, max, n, err);
     lf_view_end(v);
     widen(numbers, tasks, *n);
     if (steps != NULL)
         memcpy(steps, step_of, *n * sizeof *steps);
+    free(tasks);
     return rc;
 }

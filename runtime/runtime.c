@@ -100,6 +100,7 @@ int luaflow_open(const luaflow_options *options, luaflow **out, luaflow_error *e
     if (rt == NULL)
         return lf_fail_memory(err);
     rt->event_queue = options->event_queue > 0 ? options->event_queue : 65536;
+    rt->wait_for_host = options->wait_for_host;
     int rc = lf_store_open(options->store, options->create, &rt->store, err);
     if (rc == LUAFLOW_OK)
         rc = lf_owner_open(options->store, &rt->owner, err);
@@ -114,7 +115,7 @@ int luaflow_open(const luaflow_options *options, luaflow **out, luaflow_error *e
 int lf_runtime_start(luaflow *rt, lf_flow *flow, luaflow_error *err)
 {
     int rc = LUAFLOW_OK;
-    if (rt->events == NULL && (rt->events = lf_events_new(rt->event_queue)) == NULL)
+    if (rt->events == NULL && (rt->events = lf_events_new(rt->event_queue, rt->wait_for_host)) == NULL)
         return lf_fail_memory(err);
     if (rt->box == NULL && (rt->box = lf_mailbox_new()) == NULL)
         return lf_fail_memory(err);
@@ -263,6 +264,18 @@ static int compare_texts(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+int lf_runtime_check_tag(const char *tag, luaflow_error *err)
+{
+    size_t size = strlen(tag);
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)tag[i] < ' ' || tag[i] == 0x7f)
+            return lf_fail(err, LUAFLOW_EUSAGE, "a tag has no control characters; this one has byte %d",
+                           (unsigned char)tag[i]);
+    if (size == 0 || size > 128)
+        return lf_fail(err, LUAFLOW_EUSAGE, "a tag has 1 to 128 bytes, not %zu", size);
+    return LUAFLOW_OK;
+}
+
 /* Sorted, each once. */
 static int set_tags(lf_facts *facts, const luaflow_run_options *o, luaflow_error *err)
 {
@@ -272,8 +285,7 @@ static int set_tags(lf_facts *facts, const luaflow_run_options *o, luaflow_error
     int rc = LUAFLOW_OK;
     for (size_t i = 0; i < o->n_tags && rc == LUAFLOW_OK; i++) {
         tags[i] = o->tags[i];
-        if (tags[i][0] == 0 || strlen(tags[i]) > 128)
-            rc = lf_fail(err, LUAFLOW_EUSAGE, "a tag has 1 to 128 bytes: '%s'", tags[i]);
+        rc = lf_runtime_check_tag(tags[i], err);
     }
     if (rc == LUAFLOW_OK)
         qsort(tags, o->n_tags, sizeof *tags, compare_texts);

@@ -12,6 +12,7 @@ struct luaflow {
     lf_store *store;
     lf_owner *owner;
     uint32_t event_queue;
+    bool wait_for_host;
     /* made with the first run, or the first thing to write */
     lf_events *events;
     lf_mailbox *box;
@@ -24,6 +25,9 @@ struct luaflow {
 
 /* Starts the threads if they do not run yet; `flow` (NULL: none yet) is what is to run. */
 int lf_runtime_start(luaflow *rt, lf_flow *flow, luaflow_error *err);
+
+/* LUAFLOW_EUSAGE for what cannot be a tag. */
+int lf_runtime_check_tag(const char *tag, luaflow_error *err);
 
 /* A run's number as the store knows it; LUAFLOW_ENOTFOUND for one it cannot have. */
 int lf_runtime_number(uint64_t wide, const char *what, uint32_t *number, luaflow_error *err);

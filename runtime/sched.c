@@ -368,7 +368,7 @@ static void tell_end(run *r, const lf_task *t)
     luaflow_event event = {.type = failed ? LUAFLOW_TASK_FAILED : LUAFLOW_TASK_FINISHED};
     if (failed && message != NULL) {
         event.message = message;
-        event.traceback = record.traceback.size > 0 ? message + traceback_at : NULL;
+        event.traceback = message + traceback_at;
     }
     lf_task_tell(t, record.place, lf_graph_step(r->graph, t->step)->name, event);
     lf_bytes_fini(&text);

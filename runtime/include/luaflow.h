@@ -102,9 +102,11 @@ typedef struct luaflow_options {
     const char *store;    /* directory of the store */
     bool create;          /* make the store when it is not there */
     uint32_t event_queue; /* events kept for a host that does not poll; 0: 65,536 */
+    bool wait_for_host;   /* when they are that many, steps wait for luaflow_poll instead of
+                             the oldest printed lines being dropped */
 } luaflow_options;
 
-#define LUAFLOW_OPTIONS_INIT { sizeof(luaflow_options), NULL, false, 0 }
+#define LUAFLOW_OPTIONS_INIT { sizeof(luaflow_options), NULL, false, 0, false }
 
 /* Opens the store; threads start with the first run. LUAFLOW_ENOTFOUND when
  * there is no store and `create` is not set, LUAFLOW_ESTORE when it cannot be

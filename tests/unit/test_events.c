@@ -77,7 +77,7 @@ TEST(events_come_out_in_the_order_they_were_posted_whatever_they_are)
     static const int types[] = {LUAFLOW_RUN_STARTED, LUAFLOW_LINE, LUAFLOW_TASK_STARTED, LUAFLOW_LINE,
                                 LUAFLOW_LINE, LUAFLOW_TASK_FINISHED, LUAFLOW_RUN_FINISHED,
                                 LUAFLOW_RUN_STARTED, LUAFLOW_LINE};
-    lf_events *q = lf_events_new(100);
+    lf_events *q = lf_events_new(100, false);
     for (uint64_t i = 0; i < 9; i++)
         post(q, types[i], i);
     for (uint64_t i = 0; i < 9; i++)
@@ -90,7 +90,7 @@ TEST(events_come_out_in_the_order_they_were_posted_whatever_they_are)
 
 TEST(the_descriptor_is_readable_exactly_while_events_wait)
 {
-    lf_events *q = lf_events_new(2);
+    lf_events *q = lf_events_new(2, false);
     CHECK(!is_readable(q));
     for (int round = 0; round < 2; round++) {
         for (uint64_t i = 0; i < 3; i++)
@@ -106,7 +106,7 @@ TEST(the_descriptor_is_readable_exactly_while_events_wait)
 
 TEST(when_the_host_does_not_listen_the_oldest_lines_give_way_and_are_counted)
 {
-    lf_events *q = lf_events_new(4);
+    lf_events *q = lf_events_new(4, false);
     post(q, LUAFLOW_TASK_STARTED, 0);
     for (uint64_t i = 1; i <= 6; i++)
         post(q, LUAFLOW_LINE, i);
@@ -122,7 +122,7 @@ TEST(when_the_host_does_not_listen_the_oldest_lines_give_way_and_are_counted)
 
 TEST(without_lines_the_oldest_events_of_tasks_give_way)
 {
-    lf_events *q = lf_events_new(3);
+    lf_events *q = lf_events_new(3, false);
     for (uint64_t i = 0; i < 5; i++)
         post(q, LUAFLOW_TASK_STARTED, i);
     CHECK_INT(lf_events_lost(q), 2);
@@ -134,7 +134,7 @@ TEST(without_lines_the_oldest_events_of_tasks_give_way)
 
 TEST(the_start_of_a_run_does_not_keep_the_events_behind_it_from_giving_way)
 {
-    lf_events *q = lf_events_new(3);
+    lf_events *q = lf_events_new(3, false);
     post(q, LUAFLOW_RUN_STARTED, 100);
     for (uint64_t i = 0; i < 5; i++)
         post(q, LUAFLOW_TASK_STARTED, i);
@@ -148,7 +148,7 @@ TEST(the_start_of_a_run_does_not_keep_the_events_behind_it_from_giving_way)
 
 TEST(what_is_about_a_whole_run_is_never_dropped)
 {
-    lf_events *q = lf_events_new(2);
+    lf_events *q = lf_events_new(2, false);
     for (uint64_t i = 0; i < 5; i++)
         post(q, i % 2 ? LUAFLOW_RUN_FINISHED : LUAFLOW_RUN_STARTED, i);
     CHECK_INT(lf_events_lost(q), 0);
@@ -159,7 +159,7 @@ TEST(what_is_about_a_whole_run_is_never_dropped)
 
 TEST(an_event_there_was_no_memory_for_counts_as_lost)
 {
-    lf_events *q = lf_events_new(2);
+    lf_events *q = lf_events_new(2, false);
     lf_events_post(q, NULL);
     CHECK_INT(lf_events_lost(q), 1);
     CHECK(!is_readable(q));
@@ -168,7 +168,7 @@ TEST(an_event_there_was_no_memory_for_counts_as_lost)
 
 TEST(waiting_ends_when_the_time_is_over_or_at_once_when_something_is_there)
 {
-    lf_events *q = lf_events_new(2);
+    lf_events *q = lf_events_new(2, false);
     CHECK(!lf_events_wait(q, 0));
     CHECK(!lf_events_wait(q, 0.01));
     post(q, LUAFLOW_LINE, 1);
@@ -181,7 +181,7 @@ static void on_alarm(int signal_number) { (void)signal_number; }
 
 TEST(a_signal_handler_ends_the_waiting)
 {
-    lf_events *q = lf_events_new(2);
+    lf_events *q = lf_events_new(2, false);
     struct sigaction act = {.sa_handler = on_alarm}, old;
     sigaction(SIGALRM, &act, &old);
     struct itimerval often = {{0, 20000}, {0, 20000}}, never = {{0, 0}, {0, 0}}; /* one may come early */
@@ -194,7 +194,7 @@ TEST(a_signal_handler_ends_the_waiting)
 
 TEST(a_queue_frees_what_nobody_took)
 {
-    lf_events *q = lf_events_new(10);
+    lf_events *q = lf_events_new(10, false);
     post(q, LUAFLOW_LINE, 1);
     post(q, LUAFLOW_TASK_STARTED, 2);
     lf_events_free(q);
@@ -228,7 +228,7 @@ static void start_posters(poster *posters, lf_events *q)
 
 TEST(events_of_many_threads_all_arrive_each_threads_in_order)
 {
-    lf_events *q = lf_events_new(POSTERS * EACH);
+    lf_events *q = lf_events_new(POSTERS * EACH, false);
     poster posters[POSTERS];
     uint64_t wanted[POSTERS] = {0};
     start_posters(posters, q);
@@ -248,7 +248,7 @@ TEST(events_of_many_threads_all_arrive_each_threads_in_order)
 
 TEST(what_arrived_and_what_was_lost_is_all_there_was)
 {
-    lf_events *q = lf_events_new(16);
+    lf_events *q = lf_events_new(16, false);
     poster posters[POSTERS];
     start_posters(posters, q);
     uint64_t taken = 0;
@@ -262,5 +262,32 @@ TEST(what_arrived_and_what_was_lost_is_all_there_was)
         lf_event_free(e);
     CHECK(rest <= 16);
     CHECK_INT(taken + rest + lf_events_lost(q), POSTERS * EACH);
+    lf_events_free(q);
+}
+
+static void *post_lines(void *q)
+{
+    for (uint64_t i = 0; i < 1000; i++)
+        post(q, LUAFLOW_LINE, i);
+    return NULL;
+}
+
+TEST(in_a_queue_that_waits_nothing_is_lost_and_runs_begin_and_end_all_the_same)
+{
+    lf_events *q = lf_events_new(4, true);
+    pthread_t other;
+    CHECK_INT(pthread_create(&other, NULL, post_lines, q), 0);
+    for (uint64_t i = 0; i < 1000; i++) {
+        CHECK(lf_events_wait(q, PATIENCE));
+        CHECK_INT(next(q, LUAFLOW_LINE), i);
+    }
+    pthread_join(other, NULL);
+    for (uint64_t i = 0; i < 4; i++)
+        post(q, LUAFLOW_LINE, i);
+    post(q, LUAFLOW_RUN_FINISHED, 9); /* does not wait for room */
+    for (uint64_t i = 0; i < 4; i++)
+        CHECK_INT(next(q, LUAFLOW_LINE), i);
+    CHECK_INT(next(q, LUAFLOW_RUN_FINISHED), 9);
+    CHECK_INT(lf_events_lost(q), 0);
     lf_events_free(q);
 }

@@ -17,7 +17,7 @@ typedef struct world {
 
 static world new_world(void)
 {
-    world w = {.events = lf_events_new(100000), .log = lf_log_new()};
+    world w = {.events = lf_events_new(100000, false), .log = lf_log_new()};
     lf_facts *facts = lf_facts_new(1);
     facts->run = 7;
     facts->events = w.events;

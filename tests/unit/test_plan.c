@@ -643,10 +643,22 @@ TEST(a_step_that_is_not_allowed_is_passed_over)
     world w = plan_of("start: a b; a: j; b: j; join j");
     pass(&w, "start");
     uint32_t a = step_of(&w, "a"), b = step_of(&w, "b");
-    CHECK_INT(lf_plan_ready(w.plan, NULL, NULL), b);
-    CHECK_INT(lf_plan_ready(w.plan, not_this, &b), a);
+    CHECK_INT(lf_plan_ready(w.plan, NULL, NULL), a);
+    CHECK_INT(lf_plan_ready(w.plan, not_this, &a), b);
+    pass(&w, "b");
+    CHECK(lf_plan_ready(w.plan, not_this, &a) == LF_NONE);
+    done_with(&w);
+}
+
+TEST(of_two_arms_the_first_in_the_graph_goes_on_to_its_end_first)
+{
+    world w = plan_of("start: b a; a: a2; b: b2; a2: j; b2: j; join j");
+    pass(&w, "start");
+    CHECK_INT(lf_plan_ready(w.plan, NULL, NULL), step_of(&w, "a"));
     pass(&w, "a");
-    CHECK(lf_plan_ready(w.plan, not_this, &b) == LF_NONE);
+    CHECK_INT(lf_plan_ready(w.plan, NULL, NULL), step_of(&w, "a2"));
+    pass(&w, "a2");
+    CHECK_INT(lf_plan_ready(w.plan, NULL, NULL), step_of(&w, "b"));
     done_with(&w);
 }
 
@@ -685,14 +697,14 @@ TEST(ready_steps_are_found_among_thousands)
     CHECK_INT(lf_graph_seal(g, no_problem, NULL), LUAFLOW_OK);
     world w = {g, lf_plan_new(g, hooks)};
     pass(&w, "start");
-    for (size_t i = WIDTH; i-- > 0;) {
+    for (size_t i = 0; i < WIDTH; i++) {
         lf_planned *t = take_last(&w);
         CHECK_STR(name_of(&w, t), names[i]);
         finish(&w, t, 0, NULL);
     }
     lf_planned *z = take_last(&w);
     CHECK_INT(z->n_inputs, WIDTH);
-    CHECK(z->inputs[0] == WIDTH + 1 && z->inputs[WIDTH - 1] == 2);
+    CHECK(z->inputs[0] == 2 && z->inputs[WIDTH - 1] == WIDTH + 1);
     done_with(&w);
 }
 
