@@ -107,6 +107,11 @@ static void run_batch(worker *w, lf_batch *b)
 
 /* ---- the threads ---- */
 
+static lf_batch *batch_of(lf_node *n)
+{
+    return n == NULL ? NULL : LF_OF(LF_OF(n, lf_letter, node), lf_batch, letter);
+}
+
 static lf_batch *next_batch(lf_pool *p)
 {
     pthread_mutex_lock(&p->lock);
@@ -117,7 +122,7 @@ static lf_batch *next_batch(lf_pool *p)
     lf_node *n = p->stopping ? NULL : lf_queue_pop(&p->queue);
     p->queued -= n != NULL;
     pthread_mutex_unlock(&p->lock);
-    return n == NULL ? NULL : LF_OF(LF_OF(n, lf_letter, node), lf_batch, letter);
+    return batch_of(n);
 }
 
 static void send_back(lf_pool *p, lf_batch *b)
@@ -245,6 +250,8 @@ void lf_pool_close(lf_pool *p)
         lf_log_free(p->workers[i]->log);
         free(p->workers[i]);
     }
+    for (lf_batch *b; (b = batch_of(lf_queue_pop(&p->queue))) != NULL;)
+        send_back(p, b);
     pthread_cond_destroy(&p->work);
     pthread_mutex_destroy(&p->lock);
     free(p->workers);

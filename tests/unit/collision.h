@@ -6,10 +6,10 @@
 
 #include <stdlib.h>
 
-/* One of `size` bytes (more than 240) that has the key of every other `variant`; the caller frees its
- * data. XXH3 multiplies the halves of (lane ^ secret), so where the low half is zero the
- * high one counts only in a sum over the stripes, and what one stripe has more another may
- * have less. */
+/* One of `size` bytes (more than 240) that has the key of every other `variant`; the caller
+ * frees its data. XXH3 multiplies the halves of (lane ^ secret), so where the low half is
+ * zero the high one counts only in a sum over the stripes, and what one stripe has more
+ * another may have less. */
 static inline lf_slice colliding(size_t size, uint32_t variant)
 {
     uint8_t *data = malloc(size);

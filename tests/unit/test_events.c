@@ -40,10 +40,11 @@ static uint64_t next(lf_events *q, int type)
 
 TEST(an_event_is_a_copy_of_everything_it_points_to)
 {
-    char step[] = "train", path[] = "train[2]", text[] = "a\0b", message[] = "no", traceback[] = "at";
+    char step[] = "train", path[] = "train[2]", text[] = "a\0b";
+    char message[] = "no", traceback[] = "at";
     int owner;
-    luaflow_event told = {.type = LUAFLOW_TASK_FAILED, .run = 7, .task = 9, .time = 1.5, .step = step,
-                          .path = path, .attempt = 2, .worker = 3, .stream = 2, .text = text,
+    luaflow_event told = {.type = LUAFLOW_TASK_FAILED, .run = 7, .task = 9, .time = 1.5,
+                          .step = step, .path = path, .attempt = 2, .worker = 3, .stream = 2, .text = text,
                           .text_size = 3, .message = message, .traceback = traceback, .delay = 4,
                           .counts = {1, 2, 3, 4}};
     lf_event *e = lf_event_new(&told, &owner);
@@ -74,9 +75,9 @@ TEST(what_an_event_does_not_have_stays_null_and_an_empty_line_is_not)
 
 TEST(events_come_out_in_the_order_they_were_posted_whatever_they_are)
 {
-    static const int types[] = {LUAFLOW_RUN_STARTED, LUAFLOW_LINE, LUAFLOW_TASK_STARTED, LUAFLOW_LINE,
-                                LUAFLOW_LINE, LUAFLOW_TASK_FINISHED, LUAFLOW_RUN_FINISHED,
-                                LUAFLOW_RUN_STARTED, LUAFLOW_LINE};
+    static const int types[] = {LUAFLOW_RUN_STARTED,  LUAFLOW_LINE, LUAFLOW_TASK_STARTED,
+                                LUAFLOW_LINE,         LUAFLOW_LINE, LUAFLOW_TASK_FINISHED,
+                                LUAFLOW_RUN_FINISHED, LUAFLOW_RUN_STARTED, LUAFLOW_LINE};
     lf_events *q = lf_events_new(100, false);
     for (uint64_t i = 0; i < 9; i++)
         post(q, types[i], i);
@@ -184,7 +185,8 @@ TEST(a_signal_handler_ends_the_waiting)
     lf_events *q = lf_events_new(2, false);
     struct sigaction act = {.sa_handler = on_alarm}, old;
     sigaction(SIGALRM, &act, &old);
-    struct itimerval often = {{0, 20000}, {0, 20000}}, never = {{0, 0}, {0, 0}}; /* one may come early */
+    struct itimerval often = {{0, 20000}, {0, 20000}}; /* the first may come too early */
+    struct itimerval never = {{0, 0}, {0, 0}};
     setitimer(ITIMER_REAL, &often, NULL);
     CHECK(!lf_events_wait(q, -1));
     setitimer(ITIMER_REAL, &never, NULL);

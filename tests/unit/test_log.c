@@ -45,7 +45,10 @@ static void drop_world(world *w)
     lf_events_free(w->events);
 }
 
-static void print(world *w, int stream, const char *s) { lf_log_write(w->log, stream, s, strlen(s)); }
+static void print(world *w, int stream, const char *s)
+{
+    lf_log_write(w->log, stream, s, strlen(s));
+}
 
 static void check_line(world *w, int stream, const char *line)
 {

@@ -205,7 +205,8 @@ static lf_batch *take(world *w, const char *paths)
         lf_bytes_clear(&at);
         lf_task_place(&b->tasks[i], &at);
         lf_bytes_printf(&got, "%s", i > 0 ? " " : "");
-        lf_path_format(&got, lf_graph_step(graph, b->tasks[i].step)->name, lf_slice_of(at.data, at.size));
+        lf_path_format(&got, lf_graph_step(graph, b->tasks[i].step)->name,
+                       lf_slice_of(at.data, at.size));
     }
     CHECK_STR(lf_bytes_cstr(&got), paths);
     lf_bytes_fini(&at);
@@ -272,10 +273,11 @@ static int stored_status(world *w, const run *r)
 static size_t stored_tasks(world *w, const run *r, bool failed)
 {
     uint32_t numbers[1000];
-    size_t n;
+    size_t n = 0;
     lf_view *v = view_of(w->store);
-    CHECK_INT(lf_view_tasks(v, r->facts->run, LF_ANY, failed, 0, numbers, 1000, &n, NULL), LUAFLOW_OK);
+    int rc = lf_view_tasks(v, r->facts->run, LF_ANY, failed, 0, numbers, 1000, &n, NULL);
     lf_view_end(v);
+    CHECK_INT(rc, LUAFLOW_OK);
     return n;
 }
 
@@ -484,7 +486,8 @@ TEST(never_more_tasks_of_a_step_run_than_its_max_parallel)
         world w;
         run r = {.max_workers = 4};
         make_world(&w);
-        start_run(&w, &r, FOREACH "a = { next = 'b', max_parallel = 3 }, b = { next = 'join' }, " JOIN);
+        start_run(&w, &r, FOREACH "a = { next = 'b', max_parallel = 3 }, "
+                                  "b = { next = 'join' }, " JOIN);
         split(&w, take(&w, "start"), 30);
         run_the_rest(&w, &r, took[i]);
         CHECK_INT(w.most_running[lf_graph_find(r.graph, "a")], 3);

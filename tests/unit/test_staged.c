@@ -122,10 +122,10 @@ static void *read_all(void *payload)
     reader *r = payload;
     for (int i = 0; i < BLOBS; i++) {
         lf_buf *bytes = lf_blob_bytes(r->blobs[i]);
-        if (bytes != NULL)
-            r->wrong = r->wrong || !lf_slice_equal(lf_buf_slice(bytes), lf_slice_of("hello", 5));
+        if (bytes == NULL) /* its salt was settled before */
+            r->wrong = r->wrong || lf_blob_salt(r->blobs[i]) != 1;
         else
-            r->wrong = r->wrong || lf_blob_salt(r->blobs[i]) != 1; /* settled before it was let go */
+            r->wrong = r->wrong || !lf_slice_equal(lf_buf_slice(bytes), lf_slice_of("hello", 5));
         lf_buf_free(bytes);
         lf_blob_free(r->blobs[i]);
     }

@@ -266,11 +266,12 @@ TEST(an_event_about_a_task_says_which)
     t->attempt = 1;
     t->worker = 2;
     lf_place_put_index(&at, 5);
-    lf_task_tell(t, lf_slice_of(at.data, at.size), "a", (luaflow_event){.type = LUAFLOW_TASK_STARTED});
+    lf_slice where = lf_slice_of(at.data, at.size);
+    lf_task_tell(t, where, "a", (luaflow_event){.type = LUAFLOW_TASK_STARTED});
     CHECK(lf_events_take(b->facts->events) == NULL); /* nobody listens */
     b->facts->listened = true;
-    lf_task_tell(t, lf_slice_of(at.data, at.size), "a", (luaflow_event){.type = LUAFLOW_TASK_STARTED});
-    lf_task_tell(t, lf_slice_of(at.data, at.size), "a",
+    lf_task_tell(t, where, "a", (luaflow_event){.type = LUAFLOW_TASK_STARTED});
+    lf_task_tell(t, where, "a",
                  (luaflow_event){.type = LUAFLOW_TASK_FAILED, .time = 1.5, .message = "no"});
     lf_event *e = lf_events_take(b->facts->events);
     CHECK(e->owner == &owner);

@@ -180,8 +180,9 @@ static size_t count_tasks(world *w, uint32_t step, bool failed)
     uint32_t numbers[4096];
     size_t n = 0;
     lf_view *v = view_of(w->store);
-    CHECK_INT(lf_view_tasks(v, w->facts->run, step, failed, 0, numbers, 4096, &n, NULL), LUAFLOW_OK);
+    int rc = lf_view_tasks(v, w->facts->run, step, failed, 0, numbers, 4096, &n, NULL);
     lf_view_end(v);
+    CHECK_INT(rc, LUAFLOW_OK);
     return n;
 }
 
@@ -525,7 +526,8 @@ TEST(the_last_state_comes_home_when_it_is_stored)
 {
     world w;
     make_world(&w);
-    lf_state_letter *early = state_of(w.facts, false, 0), *last = state_of(w.facts, true, LUAFLOW_FAILED);
+    lf_state_letter *early = state_of(w.facts, false, 0);
+    lf_state_letter *last = state_of(w.facts, true, LUAFLOW_FAILED);
     early->started = calloc(3, sizeof *early->started);
     early->started[2] = 5; /* they never ended */
     last->problem = strdup("it was not meant to be");
