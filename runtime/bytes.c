@@ -48,14 +48,13 @@ void lf_bytes_put_u64be(lf_bytes *b, uint64_t v)
 
 void lf_bytes_put_varint(lf_bytes *b, uint64_t v)
 {
-    uint8_t raw[10];
-    size_t n = 0;
-    while (v >= 0x80) {
-        raw[n++] = (uint8_t)(v | 0x80);
-        v >>= 7;
-    }
-    raw[n++] = (uint8_t)v;
-    lf_bytes_put(b, raw, n);
+    uint8_t *to = lf_bytes_reserve(b, 10);
+    if (to == NULL)
+        return;
+    for (; v >= 0x80; v >>= 7)
+        *to++ = (uint8_t)(v | 0x80);
+    *to++ = (uint8_t)v;
+    b->size = (size_t)(to - b->data);
 }
 
 void lf_bytes_put_string(lf_bytes *b, const void *data, size_t n)
@@ -126,6 +125,8 @@ uint64_t lf_read_u64be(lf_reader *r)
 uint64_t lf_read_varint(lf_reader *r)
 {
     uint64_t v = 0;
+    if (r->at < r->end && *r->at < 0x80) /* the most are this short */
+        return *r->at++;
     for (unsigned shift = 0; shift < 70; shift += 7) {
         uint8_t byte = lf_read_u8(r);
         if (r->bad)

@@ -21,10 +21,10 @@ typedef struct home {
     lf_failure *failure; /* of the innermost call */
 } home;
 
-/* The registry's names for `home` and for the table of what is kept at hand, since
- * nothing may be allocated where nothing may be raised. */
-#define HOME "luaflow.home"
-#define KEPT "luaflow.kept"
+/* Where in the registry `home` and the table of what is kept at hand are (nothing may be
+ * allocated where nothing may be raised): far from the numbers that luaL_ref gives, and
+ * found faster than by a name. */
+enum { HOME = 0x6c660001, KEPT };
 enum {
     KEPT_EXPLAIN = 1, /* the message handler */
     KEPT_REQUIRE,
@@ -37,7 +37,7 @@ enum {
 
 static home *home_of(lua_State *L)
 {
-    lua_getfield(L, LUA_REGISTRYINDEX, HOME);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, HOME);
     home *h = lua_touserdata(L, -1);
     lua_pop(L, 1);
     assert(h != NULL);
@@ -47,7 +47,7 @@ static home *home_of(lua_State *L)
 /* Pushes what is kept as `slot`.  [-0, +1, -] */
 static void push_kept(lua_State *L, int slot)
 {
-    lua_getfield(L, LUA_REGISTRYINDEX, KEPT);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, KEPT);
     lua_rawgeti(L, -1, slot);
     lua_remove(L, -2);
 }
@@ -427,7 +427,7 @@ int lf_state_try(lua_State *L, int n_args, int n_results, int code, luaflow_erro
 static int require_kept(lua_State *L)
 {
     const char *module = lua_touserdata(L, 1);
-    lua_getfield(L, LUA_REGISTRYINDEX, KEPT);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, KEPT);
     lua_rawgeti(L, -1, KEPT_REQUIRE);
     lua_pushstring(L, module);
     lua_call(L, 1, 1);
@@ -498,7 +498,7 @@ static int furnish_all(lua_State *L)
     lua_pop(L, 1);
 
     lua_pushlightuserdata(L, h);
-    lua_setfield(L, LUA_REGISTRYINDEX, HOME);
+    lua_rawseti(L, LUA_REGISTRYINDEX, HOME);
     lua_createtable(L, KEPT_STDIN, 0);
     int kept = lua_gettop(L);
     lua_pushlightuserdata(L, h);
@@ -510,7 +510,7 @@ static int furnish_all(lua_State *L)
     keep(L, kept, "io", "input", KEPT_INPUT);
     keep(L, kept, "io", "stdout", KEPT_STDOUT);
     keep(L, kept, "io", "stdin", KEPT_STDIN);
-    lua_setfield(L, LUA_REGISTRYINDEX, KEPT);
+    lua_rawseti(L, LUA_REGISTRYINDEX, KEPT);
 
     capture(L, h);
     return 0;

@@ -12,6 +12,9 @@ enum { CHECK_EVERY = 1000, TYPES_BOUND = 40000, GATHER = 256 };
 /* Memory beyond this, in KB, and beyond twice what the state began with, is wear. */
 enum { MEMORY_SLACK_KB = 256 * 1024 };
 
+/* A heap this small may grow to four times its size before it is collected, not to twice. */
+enum { SMALL_KB = 16 * 1024 };
+
 /* What a task leaves behind beyond this is collected at once, lest the arrays of two tasks
  * stand in memory together. */
 enum { GARBAGE_KB = 32 * 1024 };
@@ -349,6 +352,12 @@ static int native_current(lua_State *L)
     return 1;
 }
 
+static int native_io_changed(lua_State *L)
+{
+    self_of(L)->io_changed = true;
+    return 0;
+}
+
 static const luaL_Reg natives[] = {
     {"fetch", native_fetch},
     {"param", native_param},
@@ -363,10 +372,14 @@ static const luaL_Reg natives[] = {
     {"merge", native_merge},
     {"propagate", native_propagate},
     {"current", native_current},
+    {"io_changed", native_io_changed},
     {NULL, NULL},
 };
 
 /* ---- making a stepper ---- */
+
+static int perform(lua_State *L);
+static int seal_protected(lua_State *L);
 
 static int furnish(lua_State *L)
 {
@@ -386,6 +399,10 @@ static int furnish(lua_State *L)
     s->run = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_getfield(L, 2, "reset");
     s->reset = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushcfunction(L, perform);
+    s->perform = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushcfunction(L, seal_protected);
+    s->seal = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_getglobal(L, "math");
     lua_getfield(L, -1, "randomseed");
     s->randomseed = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -422,11 +439,12 @@ static int prepare(lf_stepper *s, luaflow_error *err)
     s->chunk = luaL_ref(L, LUA_REGISTRYINDEX);
     if ((rc = lf_state_require(L, "luaflow.isolation", err)) != LUAFLOW_OK)
         return rc;
-    lua_getfield(L, -1, "start_programs");
+    lua_getfield(L, -1, "furnish_worker");
     if ((rc = lf_state_try(L, 0, 0, LUAFLOW_ENOMEM, err)) != LUAFLOW_OK)
         return rc;
     lua_settop(L, 0);
     s->began_kb = s->kept_kb = lua_gc(L, LUA_GCCOUNT, 0);
+    lua_gc(L, LUA_GCSETPAUSE, 400);
     return LUAFLOW_OK;
 }
 
@@ -581,6 +599,7 @@ static void collect(lf_stepper *s)
     lf_state_call(s->L, 1, 0, NULL);
     lua_gc(s->L, LUA_GCCOLLECT, 0);
     s->kept_kb = lua_gc(s->L, LUA_GCCOUNT, 0);
+    lua_gc(s->L, LUA_GCSETPAUSE, s->kept_kb < SMALL_KB ? 400 : 200);
 }
 
 void lf_stepper_run(lf_stepper *s, lf_task *t)
@@ -591,12 +610,12 @@ void lf_stepper_run(lf_stepper *s, lf_task *t)
     s->task = t;
     lf_seal_begin(s);
     lf_log_begin(s->log, t, step->name);
-    lua_pushcfunction(L, perform);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->perform);
     lua_pushlightuserdata(L, s);
     int rc = lf_state_call(L, 1, 1, &failure);
     lf_log_mute(s->log, false);
     if (rc == LUAFLOW_OK) {
-        lua_pushcfunction(L, seal_protected);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->seal);
         lua_insert(L, -2);
         lua_pushlightuserdata(L, s);
         rc = lf_state_call(L, 2, 0, &failure);
@@ -605,7 +624,9 @@ void lf_stepper_run(lf_stepper *s, lf_task *t)
     lua_replace(L, LUA_GLOBALSINDEX);
     lf_seal_finish(s, rc == LUAFLOW_OK ? NULL : &failure);
     lf_failure_fini(&failure);
-    lf_state_output(L, output, s); /* the next task's io.write goes where print goes */
+    if (s->io_changed)
+        lf_state_output(L, output, s); /* the next task's io.write goes where print goes */
+    s->io_changed = false;
     s->task = NULL;
     s->tasks++;
     if (lua_gc(L, LUA_GCCOUNT, 0) > s->kept_kb + GARBAGE_KB)

@@ -83,8 +83,8 @@ local define = ffi.typeof
 --- one more.
 function isolation.types_in_use() return tonumber(define("struct { int probe; }")) end
 
---- Programs that a step starts hear signals, see state_children.c. Once per worker's state.
-function isolation.start_programs()
+--- Programs that a step starts hear signals, see state_children.c.
+local function start_programs()
   os.execute = native.execute -- luacheck: ignore 122
   local popen = io.popen
   io.popen = function(...) -- luacheck: ignore 122
@@ -94,6 +94,23 @@ function isolation.start_programs()
     if not ok then error(file, 2) end
     return file, message, code
   end
+end
+
+--- A step may choose another default file; the next one finds the first again.
+local function watch_default_files()
+  for _, name in ipairs { "output", "input" } do
+    local original = io[name]
+    io[name] = function(...) -- luacheck: ignore 122
+      if select("#", ...) > 0 then native.io_changed() end
+      return original(...)
+    end
+  end
+end
+
+--- What a worker's state needs beyond isolation.furnish. Once per state.
+function isolation.furnish_worker()
+  start_programs()
+  watch_default_files()
 end
 
 --- Prepares this state for the flow file in `directory`. Once per state.

@@ -17,6 +17,7 @@ package.loaded["luaflow.native"] = {
   open_signals = function() signals = signals .. "open " end,
   close_signals = function() signals = signals .. "close " end,
   execute = function(command) signals = signals .. "execute " .. tostring(command) end,
+  io_changed = function() signals = signals .. "io " end,
 }
 local isolation = require "luaflow.isolation"
 
@@ -33,7 +34,7 @@ end
 local before
 setup(function()
   before = { path = package.path, require = globals.require, exit = os.exit, popen = io.popen,
-    execute = os.execute }
+    execute = os.execute, output = io.output, input = io.input }
   os.remove(directory)
   os.execute("mkdir " .. directory)
   isolation.furnish(directory)
@@ -160,11 +161,12 @@ end)
 describe("a program that a step starts", function()
   setup(function()
     signals = ""
-    isolation.start_programs()
+    isolation.furnish_worker()
   end)
 
   teardown(function()
     os.execute, io.popen = before.execute, before.popen -- luacheck: ignore 122
+    io.output, io.input = before.output, before.input -- luacheck: ignore 122
   end)
 
   it("is started while the thread lets signals through", function()
@@ -172,6 +174,14 @@ describe("a program that a step starts", function()
     assert.equal("open close ", signals)
     assert.equal("hello\n", file:read("*a"))
     file:close()
+  end)
+
+  it("is told from one that changes the default files, which is noted", function()
+    signals = ""
+    assert.equal(before.output(), io.output())
+    assert.equal("", signals)
+    io.output(io.output())
+    assert.equal("io ", signals)
   end)
 
   it("that cannot be started leaves them as they were", function()
