@@ -173,6 +173,8 @@ lf_event *lf_events_take(lf_events *q)
 bool lf_events_wait(lf_events *q, double seconds)
 {
     struct pollfd p = {q->fd, POLLIN, 0};
+    if (!(seconds < 1e9)) /* also what is no number */
+        seconds = -1;
     struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
     return ppoll(&p, 1, seconds < 0 ? NULL : &t, NULL) > 0;
 }

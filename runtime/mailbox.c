@@ -83,6 +83,8 @@ void lf_mailbox_take(lf_mailbox *box, lf_queue *out)
 bool lf_mailbox_wait(lf_mailbox *box, double seconds, lf_queue *out)
 {
     struct pollfd p = {box->fd, POLLIN, 0};
+    if (!(seconds < 1e9)) /* also what is no number */
+        seconds = -1;
     struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
     if (ppoll(&p, 1, seconds < 0 ? NULL : &t, NULL) <= 0)
         return false;

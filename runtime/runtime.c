@@ -193,6 +193,8 @@ int luaflow_poll(luaflow *rt, double seconds)
 
 int luaflow_wait(luaflow_run *r, double seconds)
 {
+    if (!(seconds < 1e9))
+        seconds = -1;
     double end = monotonic() + seconds;
     for (;;) {
         double left = end - monotonic();
@@ -405,9 +407,6 @@ int luaflow_start(luaflow *rt, luaflow_flow *flow, const luaflow_run_options *o,
         free_run(r);
         return rc;
     }
-    luaflow_event started = {.type = LUAFLOW_RUN_STARTED, .run = r->facts->run,
-                             .time = (double)lf_now_us() / 1e6};
-    lf_events_post(rt->events, lf_event_new(&started, r));
     lf_run_start start = {lf_facts_ref(r->facts), lf_flow_graph(flow->flow),
                           o->max_workers > 0 ? o->max_workers : cores(), o->keep_going};
     rc = lf_sched_start(rt->sched, &start, err);

@@ -532,6 +532,9 @@ static void set_tick(lf_sched *s)
 static void start_run(lf_sched *s, const lf_run_start *start)
 {
     run *r = calloc(1, sizeof *r);
+    luaflow_event started = {.type = LUAFLOW_RUN_STARTED, .run = start->facts->run,
+                             .time = (double)lf_now_us() / 1e6};
+    lf_events_post(start->facts->events, lf_event_new(&started, start->facts->owner));
     if (r != NULL) {
         r->facts = start->facts;
         r->graph = start->graph;

@@ -7,7 +7,8 @@
  * stores (LMDB allows a store to be opened once per process).
  *
  * Threads: a handle is used by one thread at a time; callbacks run inside
- * luaflow_poll and luaflow_wait, on the thread that called them.
+ * luaflow_poll, luaflow_wait and the two functions that close what may still
+ * run, on the thread that called them.
  *
  * Strings are UTF-8 and end with a NUL; a length stands beside bytes that may
  * hold NULs. Times are seconds since 1970, durations are seconds. */
