@@ -8,6 +8,7 @@
 #include <lualib.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <poll.h>
@@ -102,6 +103,20 @@ static int process_is_directory(lua_State *L)
     return 1;
 }
 
+/* process.unreadable(path) -> why a file that exists cannot be read, or nil */
+static int process_unreadable(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    struct stat about;
+    int problem = 0;
+    if (stat(path, &about) == 0 && S_ISDIR(about.st_mode))
+        problem = EISDIR;
+    else if (access(path, R_OK) != 0)
+        problem = errno;
+    lua_pushstring(L, problem != 0 ? strerror(problem) : NULL);
+    return 1;
+}
+
 /* Waits until `fd` takes bytes again, for a stdout that somebody made non-blocking. */
 static void wait_writable(int fd)
 {
@@ -162,6 +177,7 @@ static const luaL_Reg process_functions[] = {
     {"cwd", process_cwd},
     {"exists", process_exists},
     {"is_directory", process_is_directory},
+    {"unreadable", process_unreadable},
     {"write", process_write},
     {"wait_readable", process_wait_readable},
     {"exit", process_exit},
@@ -218,8 +234,21 @@ static int run_protected(lua_State *L)
     return 0;
 }
 
+/* Opens those of descriptors 0, 1 and 2 that nobody gave us, lest a file of the store
+ * gets the number that we take for the console. */
+static bool open_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            return false;
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
+    if (!open_standard_streams()) /* and so there is nowhere to tell it */
+        return EXIT_USAGE;
     /* A file that may not grow is an error to be told, not a signal to die of; a
      * reader that left is the other way round, whatever we inherited. */
     signal(SIGXFSZ, SIG_IGN);

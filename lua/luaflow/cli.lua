@@ -6,7 +6,8 @@
 ---   summary                what it does, in a line
 ---   declare(parser)        its arguments and options, to lua-argparse
 ---   run(args) → exit code, or nil, message, code (as luaflow.core fails)
----   parse(argv) → args, or nil, message: where argparse alone does not do
+---   parse(argv, wants_help) → args, or nil, message: where argparse alone does not do;
+---     args.help is a parser whose help is shown instead
 local process = require "luaflow.process"
 
 local cli = {}
@@ -47,19 +48,28 @@ function cli.flush()
   if not ok then error({ message = "cannot write to standard output: " .. (message or "its reader left") }, 0) end
 end
 
---- Writes to stdout.
+--- Writes to stdout, as it is.
 function cli.write(text)
   waiting[#waiting + 1] = text
   waiting_size = waiting_size + #text
   if waiting_size >= ENOUGH then cli.flush() end
 end
 
-function cli.warn(text) process.write(2, text) end
+local function for_reader(fd, text)
+  return process.isatty(fd) and require("luaflow.console").plain(text) or text
+end
 
---- `; did you mean 'runs'?`
-function cli.suggestion(wrong, names)
-  local near = require("luaflow.nearest").name(wrong, names)
-  return near and ("; did you mean '%s'?"):format(near) or ""
+--- Writes text with data in it to stdout, which must not steer a terminal.
+function cli.show(text) cli.write(for_reader(1, text)) end
+
+--- The same, at once, to stderr.
+function cli.warn(text) process.write(2, for_reader(2, text)) end
+
+--- `; did you mean 'runs'?`, or nothing when no name is near. Options have their `--` in
+--- `prefix`.
+function cli.suggestion(wrong, names, prefix)
+  local near = require("luaflow.nearest").near(wrong, names)
+  return near and ("; did you mean '%s%s'?"):format(prefix or "", near) or ""
 end
 
 --- The store of this command: --store, else $LUAFLOW_STORE, else the nearest .luaflow
@@ -103,6 +113,8 @@ end
 --- @return userdata? flow, string? message, string? code
 function cli.load_flow(path, with)
   if not process.exists(path) then return nil, ("there is no file %s"):format(path), "usage" end
+  local problem = process.unreadable(path)
+  if problem then return nil, ("cannot read %s: %s"):format(path, problem), "usage" end
   return require("luaflow.core").load(path, with or {})
 end
 
@@ -123,7 +135,7 @@ local function overview()
     lines[#lines + 1] = ("   %-10s %s"):format(command[1], command[2])
   end
   lines[#lines + 1] = ""
-  lines[#lines + 1] = "'luaflow COMMAND --help' tells more about one of them."
+  lines[#lines + 1] = "'luaflow help COMMAND' tells more about one of them."
   return table.concat(lines, "\n") .. "\n"
 end
 
@@ -155,8 +167,7 @@ end
 
 --- Shows a command's help.
 function cli.help(parser)
-  cli.write(parser:get_help() .. "\n")
-  cli.flush()
+  cli.show(parser:get_help() .. "\n")
   return cli.DONE
 end
 
@@ -177,50 +188,73 @@ local function fail(message, code, name)
   return exit_codes[code] or cli.USAGE
 end
 
-local function run_command(name, command, argv)
-  if wants_help(argv) and not command.parse then
-    return cli.help(cli.parser(name, command))
+-- argv with `-` for each `_` in the names of options.
+local function with_dashes(argv)
+  local list, options_ended = {}, false
+  for i, arg in ipairs(argv) do
+    options_ended = options_ended or arg == "--"
+    list[i] = options_ended and arg or arg:gsub("^%-%-[^=]+", function(name) return (name:gsub("_", "-")) end)
   end
-  local args, message, code
-  if command.parse then
-    args, message, code = command.parse(argv, wants_help(argv))
-  else
-    local ok, parsed = cli.parser(name, command):pparse(argv)
-    if ok then args = parsed else message, code = parsed, "usage" end
+  return list
+end
+
+local function read_arguments(name, command, argv)
+  if command.parse then return command.parse(argv, wants_help(argv)) end
+  local parser = cli.parser(name, command)
+  if wants_help(argv) then return { help = parser } end
+  local ok, parsed = parser:pparse(with_dashes(argv))
+  if ok then return parsed end
+  -- Of a letter any other is near to argparse.
+  return nil, (parsed:gsub("^(unknown option '%-.').*", "%1")), "usage"
+end
+
+local function run_command(name, argv)
+  local command = find_command(name)
+  if command == nil then
+    local is_option = name:sub(1, 2) == "--"
+    local near = is_option and cli.suggestion(name:sub(3), { "help", "version" }, "--")
+      or cli.suggestion(name, command_names())
+    return fail(("unknown %s '%s'%s"):format(name:sub(1, 1) == "-" and "option" or "command", name, near), "usage")
   end
+  local args, message, code = read_arguments(name, command, argv)
   if args == nil then return fail(message, code, name) end
   local status
-  status, message, code = command.run(args)
+  if args.help then
+    status = cli.help(args.help)
+  else
+    status, message, code = command.run(args)
+  end
   cli.flush()
   if status == nil then return fail(message, code, name) end
   return status
 end
 
---- Runs the command that `argv` names.
---- @return number exit code
-function cli.main(argv)
+local function main(argv)
   local name = argv[1]
   if name == nil then
     cli.warn(overview())
     return cli.USAGE
   end
-  if name == "--help" or name == "-h" then
-    cli.write(overview())
-    cli.flush()
-    return cli.DONE
+  if name == "help" or name == "--help" or name == "-h" then
+    name = argv[2]
+    if name == nil then
+      cli.write(overview())
+      cli.flush()
+      return cli.DONE
+    end
+    return run_command(name, { "--help", unpack(argv, 3) })
   end
   if name == "--version" then name = "version" end
-  local command = find_command(name)
-  if command == nil then
-    local is_option = name:sub(1, 1) == "-"
-    local names = is_option and { "--help", "--version" } or command_names()
-    return fail(("unknown %s '%s'%s"):format(is_option and "option" or "command", name,
-      cli.suggestion(name, names)), "usage")
-  end
-  local ok, status = xpcall(run_command, function(failure)
+  return run_command(name, { unpack(argv, 2) })
+end
+
+--- Runs the command that `argv` names.
+--- @return number exit code
+function cli.main(argv)
+  local ok, status = xpcall(main, function(failure)
     if type(failure) == "table" and failure.message then return failure end
     return debug.traceback("luaflow: " .. tostring(failure), 2)
-  end, name, command, { unpack(argv, 2) })
+  end, argv)
   if ok then return status end
   if type(status) == "table" then return fail(status.message) end
   cli.warn(status .. "\n")

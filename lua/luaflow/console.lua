@@ -24,32 +24,35 @@ end
 
 local function hex(c) return ("\\x%02X"):format(c:byte(#c)) end
 
-local function visible_line(text)
-  local colours, n = {}, 0
-  text = text:gsub("[%z\1-\8\10-\26\28-\31\127]", caret)
-  text = text:gsub("\27%[[%d;:]*m", function(colour)
-    n = n + 1
-    colours[n] = colour
-    return "\1" -- which the text no longer holds
-  end)
-  text = text:gsub("\27", "^["):gsub("\194[\128-\159]", hex)
+local function plain_line(text)
+  text = text:gsub("[%z\1-\8\10-\31\127]", caret):gsub("\194[\128-\159]", hex)
   if text:find("[\128-\255]") and not require("luaflow.json").is_utf8(text) then
     text = text:gsub("[\128-\255]", hex)
   end
-  if n == 0 then return text end
-  n = 0
-  return text:gsub("\1", function()
-    n = n + 1
-    return colours[n]
-  end) .. "\27[0m"
+  return text
+end
+
+local function coloured_line(text)
+  local parts, at = {}, 1
+  for before, colour, after in text:gmatch("()(\27%[[%d;:]*m)()") do
+    parts[#parts + 1] = plain_line(text:sub(at, before - 1)) .. colour
+    at = after
+  end
+  if at == 1 then return plain_line(text) end
+  return table.concat(parts) .. plain_line(text:sub(at)) .. "\27[0m"
+end
+
+local function each_line_of(text, make)
+  if not text:find("[%c\128-\255]") then return text end
+  return (text:gsub("[^\n]+", make))
 end
 
 --- `text` with what would steer a terminal made visible, as `^[` or `\x9B`. Tabs and
---- colours stay, and so do newlines; no colour outlives its line.
-function console.visible(text)
-  if not text:find("[%c\128-\255]") then return text end
-  return (text:gsub("[^\n]+", visible_line))
-end
+--- newlines stay.
+function console.plain(text) return each_line_of(text, plain_line) end
+
+--- The same for what steps print: colours stay too, and none outlives its line.
+function console.visible(text) return each_line_of(text, coloured_line) end
 
 local function plural(n, noun) return ("%d %s%s"):format(n, noun, n == 1 and "" or "s") end
 console.plural = plural
@@ -167,8 +170,7 @@ function Console:quote(text) self.pending[#self.pending + 1] = "    " .. text ..
 
 -- `[run/step/task (worker N)]`
 local function bracket(event)
-  local place = ("%d/%s"):format(event.run, event.step)
-  if event.task then place = place .. "/" .. ("%d"):format(event.task) end
+  local place = ("%d/%s/%d"):format(event.run, event.step, event.task)
   if event.pid then return ("[%s (pid %d)] "):format(place, event.pid) end
   if event.worker then return ("[%s (worker %d)] "):format(place, event.worker) end
   return "[" .. place .. "] "
@@ -220,8 +222,8 @@ function shows.progress(self, event)
   if self.options.is_quiet then return end
   local counts = event.counts
   local running = math.max(0, counts.started - counts.done - counts.failed)
-  self:put(event.time, ("%s%d done, %d running, %d failed."):format(
-    bracket { run = event.run, step = event.step }, counts.done, running, counts.failed))
+  self:put(event.time, ("Step %s: %d done, %d running, %d failed."):format(
+    event.step, counts.done, running, counts.failed))
 end
 
 function shows.run_finished(self, event)
@@ -317,10 +319,14 @@ function console.journal(options)
   }, Journal)
 end
 
+function Journal:put(event)
+  self.pending[#self.pending + 1] = self.json.encode(self.json.ordered(FIELDS, event)) .. "\n"
+end
+
 function Journal:event(event)
   self.tally:add(event)
   if event.event == "progress" then return end
-  self.pending[#self.pending + 1] = self.json.encode(self.json.ordered(FIELDS, event)) .. "\n"
+  self:put(event)
   if event.event == "run_finished" and event.status ~= "done" then
     local never_ran = math.max(0, self.tally.n_steps - self.tally.seen)
     self.hint = outcome(event, never_ran) .. "\n    " .. self.options.resume(event.run) .. "\n"
@@ -332,6 +338,7 @@ function Journal:interrupted()
 end
 
 function Journal:abandoned(run)
+  self:put { event = "run_finished", run = run, time = self.options.now(), status = "interrupted" }
   self.hint = ("Abandoned run %d. Resume with:\n    %s\n"):format(run, self.options.resume(run))
 end
 

@@ -34,7 +34,14 @@ local escapes = {
 }
 local function escape(c) return escapes[c] or ("\\u%04x"):format(c:byte()) end
 
-local function quote(s) return '"' .. s:gsub('[%c"\\]', escape) .. '"' end
+-- U+0080 to U+009F, which steer some terminals as the control characters before them do.
+local function escape_high(second) return ("\\u%04x"):format(second:byte()) end
+
+local function quote(s)
+  s = s:gsub('[%c"\\]', escape)
+  if s:find("\194[\128-\159]") then s = s:gsub("\194([\128-\159])", escape_high) end
+  return '"' .. s .. '"'
+end
 
 local function is_continuation(byte) return byte ~= nil and byte >= 0x80 and byte <= 0xBF end
 
@@ -91,7 +98,7 @@ local function number(n)
   if n ~= n then return '{"$type":"number","value":"nan"}' end
   if n == math.huge then return '{"$type":"number","value":"inf"}' end
   if n == -math.huge then return '{"$type":"number","value":"-inf"}' end
-  if n == 0 then return 1 / n < 0 and "-0" or "0" end
+  if n == 0 then return 1 / n < 0 and "-0.0" or "0" end
   if n % 1 == 0 and n >= -MAX_EXACT and n <= MAX_EXACT then return ("%.0f"):format(n) end
   for precision = 14, 16 do
     local text = ("%." .. precision .. "g"):format(n)

@@ -1,4 +1,4 @@
---- Finds what was surely meant by a mistyped name. Runs anywhere.
+--- Finds what was meant by a mistyped name. Runs anywhere.
 local nearest = {}
 
 --- How many letters to put in, take out, replace or swap with their neighbour.
@@ -26,9 +26,8 @@ local function unlikeness(name, candidate)
   return distance(name, candidate)
 end
 
---- The one of `names` that is most like `name`; of several, the first in the alphabet.
---- @return string?  nil when there are no names
-function nearest.name(name, names)
+-- The most like one, of several the first in the alphabet, and how unlike it still is.
+local function closest(name, names)
   local found, least
   for _, candidate in ipairs(names) do
     local d = unlikeness(name:lower(), candidate:lower())
@@ -36,7 +35,18 @@ function nearest.name(name, names)
       found, least = candidate, d
     end
   end
-  return found
+  return found, least
+end
+
+--- The one of `names` that is most like `name`; of several, the first in the alphabet.
+--- @return string?  nil when there are no names
+function nearest.name(name, names) return (closest(name, names)) end
+
+--- The same, if it is near enough to be surely meant: a letter in three may be wrong.
+--- @return string?
+function nearest.near(name, names)
+  local found, unlike = closest(name, names)
+  return found and unlike <= math.max(#name, #found) / 3 and found or nil
 end
 
 return nearest

@@ -169,6 +169,12 @@ end
 
 local function option(spec) return "--" .. spec.name:gsub("_", "-") end
 
+local function known_ones(wrong, names)
+  if #names == 0 then return "this flow has no parameters" end
+  local near = nearest.near(wrong, names)
+  return near and ("the nearest is '%s'"):format(near) or "this flow has " .. table.concat(names, ", ")
+end
+
 --- What is given, by name; the environment stands in for what is not.
 --- @return table?, string? message
 local function collect(specs, given)
@@ -182,9 +188,7 @@ local function collect(specs, given)
   for _, entry in ipairs(given) do
     local spec = known[(entry.name:gsub("-", "_"))]
     if not spec then
-      local near = nearest.name(entry.name, names)
-      return nil, ("unknown parameter '%s' (--%s): %s"):format(entry.name, entry.name,
-        near and ("the nearest is '%s'"):format(near) or "this flow has no parameters")
+      return nil, ("unknown parameter '%s' (--%s): %s"):format(entry.name, entry.name, known_ones(entry.name, names))
     end
     local value = entry.value
     if entry.text ~= nil then value = entry.text end

@@ -10,17 +10,22 @@ local function option_name(param) return "--" .. param.name:gsub("_", "-") end
 
 local literal = json.encode
 
+-- A string that may stand in a line as it is, or else any value.
+local function word(value)
+  return type(value) == "string" and value ~= "" and not value:find("%c") and value or literal(value)
+end
+
 -- A default as one would type it.
 local function default_text(param)
   local default = param.default
   if param.separator and type(default) == "table" then
     local elements = {}
     for i, element in ipairs(default) do
-      elements[i] = type(element) == "string" and element or literal(element)
+      elements[i] = word(element)
     end
     return table.concat(elements, param.separator)
   end
-  return type(default) == "string" and default or literal(default)
+  return word(default)
 end
 
 --- The help of a parameter: what it is for, its default and what it may be.
@@ -32,7 +37,7 @@ function show.param_help(param)
   if param.separator then notes[#notes + 1] = ("a list, separated by '%s'"):format(param.separator) end
   if param.choices then
     local choices = {}
-    for i, choice in ipairs(param.choices) do choices[i] = tostring(choice) end
+    for i, choice in ipairs(param.choices) do choices[i] = word(choice) end
     notes[#notes + 1] = "one of " .. table.concat(choices, ", ")
   end
   if param.computed then
@@ -51,7 +56,7 @@ local function transition(step)
   if step.kind == "switch" then
     local cases = {}
     for i, case in ipairs(step.cases) do
-      cases[i] = ("%s => %s"):format(type(case.key) == "string" and case.key or literal(case.key), case.next)
+      cases[i] = ("%s => %s"):format(word(case.key), case.next)
     end
     return ("switch %s: %s"):format(step.switch, table.concat(cases, ", "))
   end
@@ -63,7 +68,7 @@ local function attribute_text(step)
   for _, name in ipairs(ATTRIBUTES) do
     local value = step[name]
     if value ~= nil and value ~= false then
-      parts[#parts + 1] = name .. " = " .. (type(value) == "string" and value or literal(value))
+      parts[#parts + 1] = name .. " = " .. word(value)
     end
   end
   return table.concat(parts, ", ")
@@ -89,7 +94,7 @@ function show.text(flow)
     lines[#lines + 1] = "Parameters"
     for _, param in ipairs(flow.params) do
       local head = ("    %s %s"):format(option_name(param), param.type:upper())
-      lines[#lines + 1] = (head .. "  " .. show.param_help(param)):gsub("%s+$", "")
+      lines[#lines + 1] = (head .. "  " .. show.param_help(param):gsub("\n", "\n        ")):gsub("%s+$", "")
     end
   end
   for _, step in ipairs(flow.steps) do step_lines(lines, step) end

@@ -120,7 +120,9 @@ test("many tasks of one step are told in a line per step and second, unless --ve
 return { params = { n = { default = 500 } }, steps = {
   start = { next = "each", foreach = "n" }, each = { next = "join" }, join = function(self, inputs) end,
 } }]])
-  check(select(2, w:run("many.lua").out:gsub("\n", "")) < 150, "few lines")
+  local out = w:run("many.lua").out
+  check(select(2, out:gsub("\n", "")) < 150, "few lines")
+  matches(out, "\n" .. STAMP .. "Step each: %d+ done, %d+ running, 0 failed%.\n")
   equal(select(2, w:run("many.lua", "--verbose").out:gsub("Task is starting", "")), 502)
 end)
 
@@ -261,9 +263,33 @@ end } }]])
   equal(#w:tasks("last")[1].artifacts.long, 2000)
   local text = w:expect(0, "dump", "last").out
   lacks(text, ("q"):rep(100))
-  contains(text, "long", "200") -- its size, of the text or of its encoding
+  contains(text, "long = (string, 2000 bytes)")
   contains(w:expect(0, "dump", "last", "--max-value-size", "5000").out, ("q"):rep(2000))
   lacks(w:expect(0, "dump", "last", "--json", "--max-value-size", "100").out, "qqq")
+end)
+
+test("sizes are of values, not of their encoding", function(w)
+  w:write("sizes.lua", [[
+return { steps = { start = function(self)
+  self.fits, self.over = ("f"):rep(1000), ("o"):rep(1001)
+  self.floats, self.zero = require("ffi").new("float[?]", 300), -0
+  self.list = {}
+  for i = 1, 20000 do self.list[i] = i end
+end } }]])
+  w:run("sizes.lua")
+  local out = w:expect(0, "dump", "last").out
+  contains(out, ('fits = "%s"'):format(("f"):rep(1000)), "over = (string, 1001 bytes)",
+    "floats = (array, 1200 bytes)", "zero = -0.0\n")
+  matches(out, "list = %(list, %d+ bytes%)")
+  contains(w:expect(0, "dump", "last", "--include", "zero", "--max_value_size=3").out, "zero = (number, 4 bytes)")
+end)
+
+test("dump --raw wants one task, --include an artifact that is there", function(w)
+  with_titles(w)
+  contains(w:expect(2, "dump", "1", "--raw", "titles").err, "--raw", "Flow/run/step/task")
+  equal(w:expect(0, "dump", "1/start", "--raw", "titles").out, "\147\161x\161y\161z")
+  contains(w:expect(2, "dump", "1", "--include", "nowhere").err, "nowhere", "titles")
+  equal(w:tasks("1/start", "--include", " titles , ")[1].artifacts, { titles = { "x", "y", "z" } })
 end)
 
 test("get gives one artifact as it is", function(w)
@@ -287,6 +313,7 @@ return { steps = {
   equal(#got("last/start/long"), 3000000)
   w:expect(0, "get", "last/start/bytes", "-o", "file")
   equal(w:read("file"), "\0\255PNG")
+  equal(w:expect(0, "get", "last/start/bytes", "-o", "-").out, "\0\255PNG")
   contains(w:expect(2, "get", "last/each/n").err, "each")
   contains(w:expect(2, "get", "last/start/nothing").err, "nothing")
 end)
@@ -315,6 +342,52 @@ test("tag adds, removes and lists tags", function(w)
   equal(w:expect(0, "tag", "list", "1").out, "a tag\nb\n")
   equal(w:json("runs", "--tag", "a tag").runs[1].tags, { "a tag", "b" })
   equal(w:json("runs", "--tag", "first").runs, {})
+end)
+
+test("help is a command too", function(w)
+  equal(w:expect(0, "help").out, w:expect(0, "--help").out)
+  equal(w:expect(0, "help", "runs").out, w:expect(0, "runs", "--help").out)
+  w:write("titles.lua", TITLES)
+  contains(w:expect(0, "help", "run", "titles.lua").out, "--suffix")
+end)
+
+test("a console that is full, or not there, is no harm to the store", function(w)
+  w:write("titles.lua", TITLES)
+  local function shell(words)
+    return w:shell(("LUAFLOW_STORE=store '%s' %s; echo $?"):format(support.command, words))
+  end
+  for _, words in ipairs { "--help", "help runs", "runs", "run titles.lua" } do
+    equal(shell(words .. " 2>&1 >/dev/full"),
+      "luaflow: cannot write to standard output: No space left on device\n2")
+  end
+  equal(shell("run titles.lua >&-"), "0")
+  equal(shell("run titles.lua <&- >&- 2>&-"), "0")
+  equal(#w:json("runs", "--store", "store").runs, 3)
+  equal(#w:tasks("last", "--store", "store"), 6)
+end)
+
+test("a file that cannot be read is a usage error of any command", function(w)
+  w:shell("mkdir folder.lua")
+  for _, command in ipairs { "run", "check", "show" } do
+    contains(w:expect(2, command, "folder.lua").err, "luaflow: cannot read folder.lua: ")
+    contains(w:expect(2, command, "missing.lua").err, "luaflow: there is no file missing.lua")
+  end
+end)
+
+test("a killed run shows what it lost", function(w)
+  w:write("slow.lua", [[
+return { steps = { start = function(self)
+  io.open("begun", "w"):close()
+  require("ffi").cdef "int usleep(unsigned);"
+  require("ffi").C.usleep(30e6)
+end } }]])
+  local run = w:spawn("run", "slow.lua")
+  support.wait_for("the step", function() return w:read("begun") end)
+  support.wait_for("the run", function() return w:json("status", "last").steps[1].tasks == 1 end)
+  run:kill("KILL")
+  run:wait()
+  matches(w:expect(0, "status", "last").out,
+    "STEP +TASKS +DONE +RUNNING +FAILED +REUSED +LOST\nstart +1 +0 +0 +0 +0 +1\n")
 end)
 
 test("version tells luaflow's and its libraries' versions", function(w)

@@ -8,12 +8,13 @@ local process = {
     table.insert(fd == 1 and out or err, text)
     return true
   end,
-  isatty = function() return false end,
+  isatty = function(fd) return world.terminals ~= nil and world.terminals[fd] == true end,
   width = function() return 80 end,
   now = function() return 1700000010 end,
   cwd = function() return world.cwd end,
   exists = function(path) return path:find("%.lua$") ~= nil and path ~= "gone.lua" end,
   is_directory = function(path) return world.directories[path] == true end,
+  unreadable = function(path) return path == "locked.lua" and "Permission denied" or nil end,
   watch_signals = function() world.watched = true end,
   interrupts = function() return table.remove(world.interrupts, 1) or world.last_interrupts or 0 end,
   wait_readable = function() return true end,
@@ -67,7 +68,17 @@ local function runs()
   }
 end
 
-local ARTIFACTS = { x = 1, picture = "\137PNG", long = ("y"):rep(2000), list = { 1, { a = true } } }
+local ARTIFACTS = {
+  x = 1, picture = "\137PNG", long = ("y"):rep(2000), list = { 1, { a = true } },
+  numbers = require("ffi").new("double[?]", 3, { 0.5, 1, 2 }),
+}
+
+-- Bytes that begin as those of such a value do; the fake decoder reads the name behind.
+local HEADS = { x = "\0", list = "\146", long = "\218\7\208", numbers = "\199\24\25" }
+local function bytes_of(name)
+  if name == "long" then return HEADS.long .. ARTIFACTS.long end
+  return (HEADS[name] or "\161") .. name .. (name == "numbers" and ("."):rep(24 - #name) or "")
+end
 
 local function artifact_list(names)
   local list = {}
@@ -80,7 +91,7 @@ rt.__index = rt
 function rt:close() self.is_closed = true end
 function rt:fd() return 5 end
 function rt:run(id)
-  local run = runs()[id]
+  local run = (world.runs or runs())[id]
   if run == nil then return nil, "no run", "notfound" end
   return run
 end
@@ -109,13 +120,13 @@ function rt:task(run, n)
       traceback = "stack traceback:\n\tf.lua:3", artifacts = {} }
   end
   local names = n == 1 and { "long", "x" } or { "list", "picture" }
+  if world.has_numbers then names = { "numbers" } end
   return { run = run, task = n, step = name, path = name, failed = false, artifacts = artifact_list(names) }
 end
 function rt:bytes(run, n, name)
   for _, artifact in ipairs(self:task(run, n).artifacts) do
-    if artifact.name == name then
-      return name == "long" and "\218\7\208" .. ARTIFACTS.long or "\161" .. name
-    end
+    if artifact.name == world.damaged then return nil, "artifact " .. name .. " is damaged", "store" end
+    if artifact.name == name then return bytes_of(name) end
   end
   return nil, "no artifact", "notfound"
 end
@@ -125,7 +136,7 @@ function rt:logs(_, after)
 end
 function rt:log(_, n)
   return {
-    { task = n, attempt = 0, time = 1700000000.5, stream = "stdout", text = "out " .. n .. "\n" },
+    { task = n, attempt = 0, time = 1700000000.5, stream = "stdout", text = world.log or "out " .. n .. "\n" },
     { task = n, attempt = 1, time = 1700000001.25, stream = "stderr", text = "err " .. n },
   }
 end
@@ -170,8 +181,10 @@ local core = {
     return setmetatable({}, rt)
   end,
   decode_marked = function(bytes)
-    local name = bytes:sub(2)
-    return true, ARTIFACTS[name] or ARTIFACTS.long
+    for name, value in pairs(ARTIFACTS) do
+      if bytes == bytes_of(name) then return true, value end
+    end
+    return false, "not a value", "value"
   end,
 }
 
@@ -220,7 +233,32 @@ describe("the command", function()
     refused("rn f.lua", "luaflow: unknown command 'rn'; did you mean 'run'?\nTry 'luaflow --help'.")
     refused("--versio", "luaflow: unknown option '--versio'; did you mean '--version'?")
     refused("status --jsn 1", "unknown option '--jsn'\nDid you mean '--json'?\nTry 'luaflow status --help'.")
+    refused("rnu f.lua", "luaflow: unknown command 'rnu'; did you mean 'run'?\n")
     refused("status", "missing argument")
+  end)
+
+  it("suggests nothing that is not near", function()
+    refused("frobnicate", "luaflow: unknown command 'frobnicate'\n")
+    refused("-x", "luaflow: unknown option '-x'\n")
+    refused("--xyz", "luaflow: unknown option '--xyz'\n")
+    refused("status -x 1", "luaflow: unknown option '-x'\nTry")
+    refused("run f.lua --nonsense", "luaflow: unknown option '--nonsense': flow F has no such parameter\n")
+  end)
+
+  it("helps in words too", function()
+    assert.same({ luaflow "--help" }, { luaflow "help" })
+    assert.same({ luaflow "status --help" }, { luaflow "help status" })
+    assert.same({ luaflow "run f.lua --help" }, { luaflow "help run f.lua" })
+    refused("help statis", "luaflow: unknown command 'statis'; did you mean 'status'?")
+  end)
+
+  it("takes _ for - in the name of any option", function()
+    local code, text = luaflow "dump 1/start --max_value_size 0 --include=x"
+    assert.equal(0, code)
+    assert.truthy(text:find("x = (number, 1 byte)", 1, true))
+    refused("tag add 1 --no_option", "unknown option '--no-option'")
+    luaflow "tag add 1 -- --a_tag"
+    assert.same({ "--a_tag" }, world.tagged.add)
   end)
 
   it("has a help for each of its commands", function()
@@ -244,6 +282,22 @@ describe("the command", function()
     local code, _, complaint = luaflow "version"
     assert.equal(2, code)
     assert.equal("luaflow: cannot write to standard output: No space left on device\n", complaint)
+    for _, command in ipairs { "--help", "status --help", "runs", "run f.lua" } do
+      assert.same({ 2, "", complaint }, { luaflow(command) })
+    end
+  end)
+
+  it("steers no terminal", function()
+    world.terminals = { true, true }
+    local _, _, complaint = luaflow "run \27[31m.lua \7"
+    assert.equal("luaflow: unexpected argument '^G'\nTry 'luaflow run --help'.\n", complaint)
+    world.runs = runs()
+    world.runs[2].flow, world.runs[2].tags = "\27]0;F", { "\27[31mred" }
+    assert.truthy(select(2, luaflow "runs"):find("^[]0;F", 1, true))
+    assert.equal("^[[31mred\n", (select(2, luaflow "tag list 2")))
+    assert.falsy(select(2, luaflow "status 2"):find("\27", 1, true))
+    world.terminals = {}
+    assert.equal("\27[31mred\n", (select(2, luaflow "tag list 2")))
   end)
 end)
 
@@ -432,6 +486,40 @@ describe("run", function()
     assert.truthy(text:find("Abandoned 0 running tasks of run 3. Resume with:\n    luaflow resume f.lua", 1, true))
   end)
 
+  it("tells programs that it left", function()
+    world.is_stuck, world.interrupts, world.last_interrupts = true, { 0 }, 2
+    local told
+    process.exit = function()
+      told = table.concat(out)
+      world.is_stuck = false
+    end
+    luaflow "run f.lua --json"
+    assert.equal('{"event":"run_finished","run":3,"time":1700000010,"status":"interrupted"}\n', told)
+  end)
+
+  it("has colours and a status line only on a terminal that can do that", function()
+    local getenv, term = os.getenv, nil
+    os.getenv = function(name) return name == "TERM" and term or nil end -- luacheck: ignore 122
+    local function is_painted()
+      local _, text, status = luaflow "run f.lua"
+      return (text .. status):find("\27", 1, true) ~= nil
+    end
+    world.terminals = { true, true }
+    local painted = { is_painted() }
+    for _, name in ipairs { "dumb", "xterm" } do
+      term = name
+      painted[#painted + 1] = is_painted()
+    end
+    os.getenv = getenv -- luacheck: ignore 122
+    assert.same({ false, false, true }, painted)
+  end)
+
+  it("gives a command to copy whatever the file is called", function()
+    world.ends = "failed"
+    local _, text = luaflow "run \27[2J'\194\155.lua"
+    assert.truthy(text:find("luaflow resume $'\\033[2J\\047\\302\\233.lua' --origin-run-id 3\n", 1, true))
+  end)
+
   it("only says what it would do with --dry-run", function()
     local code, text = luaflow "run f.lua --dry-run --max-depth 2"
     assert.equal(0, code)
@@ -455,7 +543,8 @@ describe("check", function()
     assert.same({ 2, "step 'start' is missing\nstep 'a' goes nowhere\n", "" }, { luaflow "check bad.lua" })
     assert.same({ 2, '{"file":"bad.lua","problems":["step \'start\' is missing","step \'a\' goes nowhere"]}\n', "" },
       { luaflow "check bad.lua --json" })
-    refused("check gone.lua", "there is no file gone.lua")
+    refused("check gone.lua", "luaflow: there is no file gone.lua")
+    refused("check locked.lua", "luaflow: cannot read locked.lua: Permission denied")
   end)
 end)
 
@@ -487,6 +576,15 @@ describe("runs", function()
       .. '"tasks":{"done":2,"failed":0,"reused":0}}]}\n', (select(2, luaflow "runs --json")))
   end)
 
+  it("has columns as wide as their characters", function()
+    world.runs = runs()
+    world.runs[2].flow = "Größe"
+    local _, text = luaflow "runs"
+    assert.truthy(text:find("^RUN  FLOW   STATUS"))
+    assert.truthy(text:find("\n2    Größe  failed", 1, true))
+    assert.truthy(text:find("\n1    F      done", 1, true))
+  end)
+
   it("chooses by flow, status and tags", function()
     local function ids(options)
       local list = {}
@@ -514,6 +612,15 @@ describe("status", function()
       "F/2/finish/2 failed:\n    f.lua:3: no\n    stack traceback:\n    \tf.lua:3\n", 1, true))
   end)
 
+  it("counts what a killed run never ended", function()
+    world.runs = runs()
+    world.runs[1].status, world.runs[1].steps[2].done = "interrupted", 0
+    assert.truthy(select(2, luaflow "status 1"):find(
+      "STEP    TASKS  DONE  RUNNING  FAILED  REUSED  LOST\n"
+      .. "start   1      1     0        0       0       0\n"
+      .. "finish  1      0     0        0       0       1\n", 1, true))
+  end)
+
   it("has a document", function()
     assert.equal('{"id":2,"flow":"F","status":"failed","tags":[],"origin_run_id":1,'
       .. '"tasks":{"done":1,"failed":1,"reused":1},"steps":['
@@ -535,7 +642,7 @@ end)
 describe("dump", function()
   it("shows each task and its artifacts, long ones by kind and size", function()
     assert.equal("F/1/start/1  start  done\n"
-      .. "    long = (string, 2003 bytes)\n"
+      .. "    long = (string, 2000 bytes)\n"
       .. "    x = 1\n"
       .. "F/1/finish/2  finish  done\n"
       .. '    list = [1,{"a":true}]\n'
@@ -544,20 +651,50 @@ describe("dump", function()
 
   it("has a document, in which a failed task has no artifacts", function()
     assert.equal('{"tasks":[{"pathspec":"F/1/start/1","path":"start","status":"done","artifacts":{"x":1}}]}\n',
-      (select(2, luaflow "dump 1/start --json --include x,nothing")))
+      (select(2, luaflow "dump 1/start --json --include x")))
     assert.equal('{"tasks":[{"pathspec":"F/2/finish/2","path":"finish","status":"failed","artifacts":{}}]}\n',
       (select(2, luaflow "dump last/finish/2 --json")))
     assert.equal(2000, #json.decode(select(2, luaflow "dump 1/start --json")).tasks[1].artifacts.long)
   end)
 
   it("cuts where it is told to", function()
-    assert.truthy(select(2, luaflow "dump 1/start/1 --max-value-size 1"):find("x = (string, 2 bytes)", 1, true))
+    assert.truthy(select(2, luaflow "dump 1/start/1 --max-value-size 0"):find("x = (number, 1 byte)", 1, true))
+    assert.truthy(select(2, luaflow "dump 1/start/1 --max_value_size=1"):find("x = 1\n", 1, true))
+    assert.truthy(select(2, luaflow "dump 1/finish/2 --max-value-size 13"):find("list = (list, 14 bytes)", 1, true))
+    assert.truthy(select(2, luaflow "dump 1/finish/2 --max-value-size 14"):find('list = [1,{"a":true}]', 1, true))
+    assert.truthy(select(2, luaflow "dump 1/start/1 --max-value-size 2000"):find('long = "yyy', 1, true))
+    assert.truthy(select(2, luaflow "dump 1/start/1 --max-value-size 1999"):find("(string, 2000 bytes)", 1, true))
     assert.truthy(select(2, luaflow "dump 1/start --json --max-value-size 100"):find(
-      '"long":{"$type":"omitted","kind":"string","size":2003}', 1, true))
+      '"long":{"$type":"omitted","kind":"string","size":2000}', 1, true))
+  end)
+
+  it("counts an FFI array's memory", function()
+    world.has_numbers = true
+    assert.truthy(select(2, luaflow "dump 1/start --max-value-size 23"):find("numbers = (array, 24 bytes)", 1, true))
+    assert.truthy(select(2, luaflow "dump 1/start --max-value-size 24"):find('"values":[0.5,1,2]', 1, true))
+  end)
+
+  it("names an artifact that no task has", function()
+    assert.truthy(select(2, luaflow "dump 1 --include x"):find("x = 1", 1, true))
+    assert.equal(0, cli.main { "dump", "1", "--include", "list, x ", "--include", "picture" })
+    refused("dump 1 --include x,nothing,y",
+      "no task here has an artifact 'nothing'; there is list, long, picture, x")
+    refused("dump 2/finish --include x", "no task here has an artifact 'x'; there is none")
+  end)
+
+  it("ends its document where something cannot be read", function()
+    world.damaged = "list"
+    local code, text, complaint = luaflow "dump 1 --json"
+    assert.same({ 3, "luaflow: artifact list is damaged\n" }, { code, complaint })
+    assert.same({ "F/1/start/1" }, { json.decode(text).tasks[1].pathspec })
+    assert.equal(3, (luaflow "dump 1"))
   end)
 
   it("gives canonical bytes of one task's artifact", function()
-    assert.equal("\161x", (select(2, luaflow "dump 1/start/1 --raw x")))
+    assert.equal("\0x", (select(2, luaflow "dump 1/start/1 --raw x")))
+    assert.equal("\0x", (select(2, luaflow "dump 1/start --raw x")))
+    refused("dump 1 --raw x",
+      "--raw writes the artifact of one task, and this names 2; say which, as in Flow/run/step/task")
     refused("dump 1/start/1 --raw y", "F/1/start/1 has no artifact 'y'; it has long, x")
   end)
 end)
@@ -582,6 +719,7 @@ describe("get", function()
     file:close()
     os.remove(path)
     refused("get 1/picture -o /nowhere/at/all", "cannot write /nowhere/at/all")
+    assert.same({ 0, "\137PNG", "" }, { luaflow "get 1/picture -o -" })
   end)
 
   it("names what a task has when it has not this", function()
@@ -596,6 +734,13 @@ describe("logs", function()
     assert.equal("out 1\nerr 1out 2\nerr 2", (select(2, luaflow "logs last")))
     assert.equal("out 1\nout 2\n", (select(2, luaflow "logs 1 --stdout")))
     assert.equal("err 2", (select(2, luaflow "logs 1/finish --stderr")))
+  end)
+
+  it("ends the last line on a terminal, and obeys no control characters there", function()
+    world.terminals = { true }
+    assert.equal("out 1\nerr 1\nout 2\nerr 2\n", (select(2, luaflow "logs last")))
+    world.log = "a\27[31mb\27[2J"
+    assert.equal("a\27[31mb^[[2J\27[0m\n", (select(2, luaflow "logs 1/start --stdout")))
   end)
 
   it("shows when they were written", function()

@@ -94,7 +94,7 @@ describe("the console", function()
   end)
 
   it("gives a step with many tasks one line", function()
-    assert.equal("T [1/a] 70 done, 4 running, 1 failed.\n",
+    assert.equal("T Step a: 70 done, 4 running, 1 failed.\n",
       shown { { event = "progress", run = 1, step = "a", time = 1, counts = { started = 75, done = 70, failed = 1 } } })
   end)
 
@@ -131,6 +131,11 @@ describe("visible text", function()
     assert.equal("\\x9B2J", console.visible("\194\1552J"))
     assert.equal("\\x9B\\xFF", console.visible("\155\255"))
     assert.equal("^A", console.visible("\1"))
+    assert.equal("\27[1m\\xFF\27[0mé\27[0m", console.visible("\27[1m\255\27[0mé"))
+  end)
+
+  it("is plain where no step printed it", function()
+    assert.equal("^[[1;32mok\tb\nc é", console.plain("\27[1;32mok\tb\nc é"))
   end)
 end)
 
@@ -189,6 +194,15 @@ describe("the journal", function()
       .. '{"event":"run_finished","run":1,"time":5.031,"status":"done"}\n',
       (journal { STARTED, task "task_finished", task("line", { stream = "stdout", text = 'a"b' }),
         finished("done", { done = 1 }) }))
+  end)
+
+  it("ends with the run when that is abandoned", function()
+    local view, out, err = new { make = console.journal }
+    view:event(STARTED)
+    view:abandoned(1)
+    view:close()
+    assert.truthy(out():find('\n{"event":"run_finished","run":1,"time":0,"status":"interrupted"}\n$'))
+    assert.truthy(err():find("Abandoned run 1. Resume with:", 1, true))
   end)
 
   it("keeps progress to itself, and hints for stderr", function()

@@ -16,7 +16,9 @@ describe("JSON text", function()
     end
   end)
 
-  it("keeps the sign of a zero", function() writes({ 0, -0.0 }, "[0,-0]") end)
+  it("escapes what may steer a terminal", function() writes("\27[\127\194\155é", [["\u001b[\u007f\u009bé"]]) end)
+
+  it("keeps the sign of a zero", function() writes({ 0, -0.0 }, "[0,-0.0]") end)
 
   it("says what JSON has no number for", function()
     writes(0 / 0, '{"$type":"number","value":"nan"}')
@@ -49,7 +51,7 @@ describe("JSON text", function()
 
   it("writes FFI arrays with the type of their elements", function()
     writes(ffi.new("double[?]", 3, { 1.5, 0 / 0, -0.0 }),
-      '{"$type":"double[]","values":[1.5,{"$type":"number","value":"nan"},-0]}')
+      '{"$type":"double[]","values":[1.5,{"$type":"number","value":"nan"},-0.0]}')
     writes(ffi.new("int8_t[?]", 2, { -1, 2 }), '{"$type":"int8_t[]","values":[-1,2]}')
     writes(ffi.new("uint64_t[?]", 1, { -1ULL }),
       '{"$type":"uint64_t[]","values":[{"$type":"uint64","value":"18446744073709551615"}]}')

@@ -51,6 +51,17 @@ Step finish
   end)
 end)
 
+describe("a line of that text", function()
+  it("stays one, whatever a value holds", function()
+    local about = flow()
+    about.steps[3].cases[1].key = "a\nb"
+    about.params[1].default, about.params[1].help = "\27\n", "one\ntwo"
+    local text = show.text(about)
+    assert.truthy(text:find([[    switch size: "a\nb" => b, true => finish]] .. "\n", 1, true))
+    assert.truthy(text:find("    --max-depth NUMBER  one\n        two (default: \"\\u001b\\n\")\n", 1, true))
+  end)
+end)
+
 describe("a flow for Graphviz", function()
   it("has a node for every step and an edge for every transition", function()
     assert.equal([[

@@ -24,7 +24,7 @@ function check.run(args)
     local json = require "luaflow.json"
     text = json.encode(json.ordered({ "file", "problems" }, { file = args.flow, problems = problems })) .. "\n"
   end
-  cli.write(text)
+  cli.show(text)
   return flow and cli.DONE or cli.USAGE
 end
 

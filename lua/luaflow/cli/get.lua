@@ -11,7 +11,7 @@ local get = { summary = "Writes one artifact: a string's bytes, an FFI array's m
 function get.declare(parser)
   parser:argument("PATHSPEC/NAME", "the artifact: of a task, of a step with one task, or of a run's last task")
     :argname "PATHSPEC/NAME":target "artifact"
-  parser:option("-o --output", "write to this file instead of stdout"):argname "FILE"
+  parser:option("-o --output", "write to this file (default: -, stdout)"):argname "FILE"
 end
 
 local function as_it_is(value)
@@ -22,11 +22,11 @@ end
 
 local function write_file(path, text)
   local file, message = io.open(path, "wb")
-  if file == nil then return nil, "cannot write " .. message, "usage" end
+  if file == nil then return nil, "cannot write " .. message end
   local ok, why = file:write(text)
   local closed, close_why = file:close()
   if ok and closed then return cli.DONE end
-  return nil, ("cannot write %s: %s"):format(path, why or close_why), "usage"
+  return nil, ("cannot write %s: %s"):format(path, why or close_why)
 end
 
 function get.run(args)
@@ -38,7 +38,7 @@ function get.run(args)
     if bytes == nil then return nil, message, code end
     ok, value, code = core.decode_marked(bytes)
     if not ok then return nil, value, code end
-    if args.output then return write_file(args.output, as_it_is(value)) end
+    if args.output and args.output ~= "-" then return write_file(args.output, as_it_is(value)) end
     cli.write(as_it_is(value))
     return cli.DONE
   end)

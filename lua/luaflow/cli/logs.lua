@@ -2,6 +2,7 @@
 local cli = require "luaflow.cli"
 local console = require "luaflow.console"
 local pathspec = require "luaflow.pathspec"
+local process = require "luaflow.process"
 
 local logs = { summary = "Shows what tasks printed, in task order, all attempts." }
 
@@ -18,22 +19,16 @@ end
 
 local LINE = { "task", "attempt", "time", "stream", "text" }
 
--- The lines of one log entry, each with its newline if it has one.
-local function lines_of(text) return text:gmatch("[^\n]*\n?") end
+local function with_newline(text) return (text == "" or text:find("\n$")) and text or text .. "\n" end
 
 local function as_text(entries, with_time)
   local out = {}
-  for _, entry in ipairs(entries) do
-    if with_time then
-      local prefix = console.stamp(entry.time) .. " "
-      for line in lines_of(entry.text) do
-        if line ~= "" then out[#out + 1] = prefix .. line end
-      end
-    else
-      out[#out + 1] = entry.text
-    end
+  for i, entry in ipairs(entries) do
+    -- Beside times even an unfinished line is one.
+    out[i] = with_time and console.stamp(entry.time) .. " " .. with_newline(entry.text) or entry.text
   end
-  return table.concat(out)
+  local text = table.concat(out)
+  return process.isatty(1) and with_newline(console.visible(text)) or text
 end
 
 local function as_json(entries)
@@ -56,28 +51,35 @@ local function wanted(args, entries)
   return kept
 end
 
+-- Writes what the tasks printed; as JSON, the elements of a list.
+local function write_lines(rt, args, place, numbers)
+  local comma = ""
+  for _, number in ipairs(numbers) do
+    local entries, message, code = rt:log(place.run.id, number)
+    if entries == nil then return nil, message, code end
+    entries = wanted(args, entries)
+    if not args.json then
+      cli.write(as_text(entries, args.timestamps))
+    elseif #entries > 0 then
+      cli.write(comma .. as_json(entries))
+      comma = ","
+    end
+  end
+  return cli.DONE
+end
+
 function logs.run(args)
   return cli.with_store(args, function(rt)
     local place, message, code = pathspec.find(rt, args.pathspec)
     if place == nil then return nil, message, code end
-    local numbers
+    local numbers, status
     numbers, message, code = pathspec.printed(rt, place)
     if numbers == nil then return nil, message, code end
-    local comma = '{"lines":['
-    for _, number in ipairs(numbers) do
-      local entries
-      entries, message, code = rt:log(place.run.id, number)
-      if entries == nil then return nil, message, code end
-      entries = wanted(args, entries)
-      if not args.json then
-        cli.write(as_text(entries, args.timestamps))
-      elseif #entries > 0 then
-        cli.write(comma .. as_json(entries))
-        comma = ","
-      end
-    end
-    if args.json then cli.write((comma == "," and "" or comma) .. "]}\n") end
-    return cli.DONE
+    if not args.json then return write_lines(rt, args, place, numbers) end
+    cli.write('{"lines":[')
+    status, message, code = write_lines(rt, args, place, numbers)
+    cli.write("]}\n")
+    return status, message, code
   end)
 end
 

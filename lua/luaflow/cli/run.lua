@@ -155,10 +155,10 @@ end
 
 local function unknown_option(about, name)
   local names = {}
-  for _, option in ipairs(OPTIONS) do names[#names + 1] = "--" .. option[1] end
-  for _, param in ipairs(about.params) do names[#names + 1] = "--" .. param.name:gsub("_", "-") end
+  for _, option in ipairs(OPTIONS) do names[#names + 1] = option[1] end
+  for _, param in ipairs(about.params) do names[#names + 1] = param.name:gsub("_", "-") end
   return nil, ("unknown option '--%s': flow %s has no such parameter%s"):format(name, about.name,
-    cli.suggestion("--" .. name, names)), "usage"
+    cli.suggestion(name, names, "--")), "usage"
 end
 
 -- The text of one parameter from its option.
@@ -253,8 +253,14 @@ end
 
 -- ---- running --------------------------------------------------------------------
 
+local function octal(c) return ("\\%03o"):format(c:byte()) end
+
+-- `text` as a word that a shell reads and no terminal obeys.
 local function shell_quote(text)
   if text:find("^[%w@%%+=:,./_-]+$") then return text end
+  if require("luaflow.console").plain(text) ~= text or text:find("%c") then
+    return "$'" .. text:gsub("[%c\\'\128-\255]", octal) .. "'"
+  end
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
@@ -267,11 +273,16 @@ local function resume_command(args)
   end
 end
 
+-- Whether `fd` is a terminal that does more than write one line below the other.
+local function is_capable(fd)
+  local terminal = os.getenv("TERM") or ""
+  return terminal ~= "" and terminal ~= "dumb" and process.isatty(fd)
+end
+
 -- Shows the run's events on `stdout`. A console that cannot be written to does not stop
 -- the run: it is said once, at the end; of a reader that left nothing is said.
 local function new_view(args)
   local console = require "luaflow.console"
-  local is_terminal = process.isatty(1)
   local view
   local function write(text)
     if view.broken then return end
@@ -281,12 +292,12 @@ local function new_view(args)
   local no_color = os.getenv("NO_COLOR")
   view = (args.json and console.journal or console.new) {
     write = write,
-    write_status = function(text) process.write(2, text) end,
+    write_status = args.json and cli.warn or function(text) process.write(2, text) end,
     now = process.now,
     width = process.width,
-    is_terminal = is_terminal,
-    has_status = not args.json and process.isatty(2),
-    has_colours = is_terminal and (no_color == nil or no_color == ""),
+    is_terminal = process.isatty(1),
+    has_status = not args.json and is_capable(2),
+    has_colours = is_capable(1) and (no_color == nil or no_color == ""),
     is_raw = args.raw,
     is_quiet = args.quiet,
     steps = #args.about.steps,
@@ -332,7 +343,9 @@ end
 --- @return number? exit_code, string? message, string? code
 function run.execute(args, start)
   process.watch_signals()
-  local rt, message, code = require("luaflow.core").open { store = cli.store_directory(args), create = true }
+  local rt, message, code = require("luaflow.core").open {
+    store = cli.store_directory(args), create = true, wait_for_host = true,
+  }
   if rt == nil then return nil, message, code end
   local view = new_view(args)
   local handle
@@ -354,7 +367,7 @@ function run.execute(args, start)
   local status = exit_code(handle)
   handle:close()
   rt:close()
-  if view.problem then return nil, "cannot write to standard output: " .. view.problem, "usage" end
+  if view.problem then return nil, "cannot write to standard output: " .. view.problem end
   return status
 end
 
@@ -367,21 +380,20 @@ local function dry_run(args)
   table.sort(names)
   for i, step in ipairs(args.about.steps) do steps[i] = step.name end
   if args.json then
-    cli.write(json.encode(json.ordered({ "flow", "params", "steps" }, {
+    cli.show(json.encode(json.ordered({ "flow", "params", "steps" }, {
       flow = args.about.name, params = json.ordered(names, values), steps = steps,
     })) .. "\n")
     return cli.DONE
   end
-  cli.write(("Would run flow %s (%s).\n"):format(args.about.name, args.path))
-  if #names > 0 then cli.write("Parameters:\n") end
-  for _, name in ipairs(names) do cli.write(("    %s = %s\n"):format(name, json.encode(values[name]))) end
-  cli.write("Steps:\n")
-  for _, name in ipairs(steps) do cli.write("    " .. name .. "\n") end
+  cli.show(("Would run flow %s (%s).\n"):format(args.about.name, args.path))
+  if #names > 0 then cli.show("Parameters:\n") end
+  for _, name in ipairs(names) do cli.show(("    %s = %s\n"):format(name, json.encode(values[name]))) end
+  cli.show("Steps:\n")
+  for _, name in ipairs(steps) do cli.show("    " .. name .. "\n") end
   return cli.DONE
 end
 
 function run.run(args)
-  if args.help then return cli.help(args.help) end
   local status, message, code
   if args.dry_run then
     status, message, code = dry_run(args)

@@ -50,15 +50,18 @@ function runs.duration(run)
   return ("%d h %d min"):format(math.floor(minutes / 60), minutes % 60)
 end
 
+-- How many columns of a terminal a text takes: a character each.
+local function columns(text) return select(2, text:gsub("[^\128-\191]", "")) end
+
 --- Lines of a table, columns as wide as their widest cell.
 function runs.table(rows)
   local widths, lines = {}, {}
   for _, row in ipairs(rows) do
-    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, #cell) end
+    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, columns(cell)) end
   end
   for _, row in ipairs(rows) do
     local cells = {}
-    for i, cell in ipairs(row) do cells[i] = cell .. (" "):rep(widths[i] - #cell) end
+    for i, cell in ipairs(row) do cells[i] = cell .. (" "):rep(widths[i] - columns(cell)) end
     lines[#lines + 1] = table.concat(cells, "  "):gsub(" +$", "")
   end
   return table.concat(lines, "\n") .. "\n"
@@ -119,7 +122,7 @@ function runs.run(args)
     for i, run in ipairs(list) do documents[i] = runs.document(run) end
     cli.write(json.encode { runs = documents } .. "\n")
   else
-    cli.write(as_text(list))
+    cli.show(as_text(list))
   end
   return cli.DONE
 end

@@ -17,7 +17,7 @@ function show.run(args)
   if flow == nil then return nil, message, code end
   local about = flow:describe()
   flow:close()
-  cli.write((args.dot and draw.dot or args.json and draw.json or draw.text)(about))
+  cli.show((args.dot and draw.dot or args.json and draw.json or draw.text)(about))
   return cli.DONE
 end
 

@@ -1,9 +1,7 @@
 --- `luaflow status RUN`: one run, step by step. Host only.
 local cli = require "luaflow.cli"
-local console = require "luaflow.console"
 local json = require "luaflow.json"
 local pathspec = require "luaflow.pathspec"
-local process = require "luaflow.process"
 local runs = require "luaflow.cli.runs"
 
 local status = { summary = "Shows one run: its steps with their tasks by state, and its failures." }
@@ -49,15 +47,29 @@ local function as_json(run, failures)
   return json.encode(document) .. "\n"
 end
 
+-- Lost are tasks that were begun in a run that is over, and never ended.
+local COLUMNS = { "TASKS", "DONE", "RUNNING", "FAILED", "REUSED", "LOST" }
+
+local function counts_of(step, is_running)
+  local tasks = tasks_of(step)
+  local open = tasks - step.done - step.failed
+  return {
+    TASKS = tasks, DONE = step.done, FAILED = step.failed, REUSED = step.reused,
+    RUNNING = is_running and open or 0, LOST = is_running and 0 or open,
+  }
+end
+
 local function steps_text(run)
-  local rows = { { "STEP", "TASKS", "DONE", "RUNNING", "FAILED", "REUSED" } }
-  for _, step in ipairs(run.steps) do
-    local tasks = tasks_of(step)
-    local running = run.status == "running" and tasks - step.done - step.failed or 0
-    rows[#rows + 1] = { step.name }
-    for _, n in ipairs { tasks, step.done, running, step.failed, step.reused } do
-      table.insert(rows[#rows], ("%d"):format(n))
-    end
+  local counts, has_lost = {}, false
+  for i, step in ipairs(run.steps) do
+    counts[i] = counts_of(step, run.status == "running")
+    has_lost = has_lost or counts[i].LOST > 0
+  end
+  local rows = { { "STEP", unpack(COLUMNS, 1, has_lost and #COLUMNS or #COLUMNS - 1) } }
+  for i, step in ipairs(run.steps) do
+    local row = { step.name }
+    for column = 2, #rows[1] do row[column] = ("%d"):format(counts[i][rows[1][column]]) end
+    rows[i + 1] = row
   end
   return runs.table(rows)
 end
@@ -88,8 +100,7 @@ function status.run(args)
     if args.json then
       cli.write(as_json(run, failures))
     else
-      local text = as_text(run, failures)
-      cli.write(process.isatty(1) and console.visible(text) or text)
+      cli.show(as_text(run, failures))
     end
     return cli.DONE
   end)

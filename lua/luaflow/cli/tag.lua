@@ -14,9 +14,9 @@ end
 local function list(args, run)
   if args.json then
     local json = require "luaflow.json"
-    cli.write(json.encode(json.ordered({ "run", "tags" }, { run = run.id, tags = run.tags })) .. "\n")
+    cli.show(json.encode(json.ordered({ "run", "tags" }, { run = run.id, tags = run.tags })) .. "\n")
   elseif #run.tags > 0 then
-    cli.write(table.concat(run.tags, "\n") .. "\n")
+    cli.show(table.concat(run.tags, "\n") .. "\n")
   end
   return cli.DONE
 end
