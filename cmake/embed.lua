@@ -1,6 +1,7 @@
 --- Compiles Lua modules to bytecode and writes them as a C file (see runtime/embedded.h).
 --- Runs in the build: luajit embed.lua OUTPUT ROOT FILE…
---- A file below ROOT is the module its path says, any other the module of its base name.
+--- A file below ROOT is the module its path says, any other is `luaflow.` and its base name, so
+--- that a user's module of that name is never hidden.
 --- Debug information stays in, under the name `luaflow/…`, which tracebacks leave out.
 
 local output, root = arg[1], arg[2]
@@ -17,8 +18,7 @@ local function place(file)
 end
 
 local function module_name(file)
-  local path = file:sub(1, #root + 1) == root .. "/" and place(file) or file:match("[^/]+$")
-  return (path:gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."))
+  return (place(file):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."))
 end
 
 local function compile(file)

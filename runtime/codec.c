@@ -105,6 +105,32 @@ LF_RAISES void lf_codec_register(lua_State *L, const char *name)
     lua_pop(L, 4);
 }
 
+LF_RAISES void lf_codec_registered(lua_State *L, const char *name)
+{
+    luaL_checkstack(L, 3, "codec");
+    lf_codec_push_room(L);
+    lua_rawgeti(L, -1, LF_ROOM_BY_NAME);                                 /* room, classes */
+    lua_getfield(L, -1, name);
+    lua_insert(L, -3);
+    lua_pop(L, 2);
+}
+
+LF_RAISES void lf_codec_unregister(lua_State *L, const char *name)
+{
+    luaL_checkstack(L, 4, "codec");
+    lf_codec_push_room(L);
+    lua_rawgeti(L, -1, LF_ROOM_BY_METATABLE);
+    lf_codec_registered(L, name);                                        /* room, names, mt */
+    if (!lua_isnil(L, -1)) {
+        lua_pushnil(L);
+        lua_rawset(L, -3);
+        lua_rawgeti(L, -2, LF_ROOM_BY_NAME);
+        lua_pushnil(L);
+        lua_setfield(L, -2, name);
+    }
+    lua_pop(L, 3);
+}
+
 /* ---- writing single values ---- */
 
 /* Writes `head` and `width` bytes of `v`, big-endian. */
@@ -193,6 +219,7 @@ typedef struct encoder {
     const char *name;
     luaflow_error *err;
     int room;         /* stack index of the registry's table */
+    bool has_unknown; /* it has plain tables that stand for instances */
     size_t depth;
     frame frames[LF_DEPTH_MAX];
 } encoder;
@@ -484,16 +511,21 @@ static int wrap_ext(encoder *e, uint8_t ext, size_t start)
 static int encode_table(encoder *e)
 {
     lua_State *L = e->L;
-    if (!lua_getmetatable(L, -1))
+    bool has_metatable = lua_getmetatable(L, -1);
+    if (!has_metatable && !e->has_unknown)
         return encode_plain_table(e);
-    lua_rawgeti(L, e->room, LF_ROOM_BY_METATABLE);                          /* mt, names */
-    lua_insert(L, -2);
+    if (!has_metatable)
+        lua_pushvalue(L, -1);
+    lua_rawgeti(L, e->room, has_metatable ? LF_ROOM_BY_METATABLE : LF_ROOM_UNKNOWN);
+    lua_insert(L, -2);                                                   /* names, mt or table */
     lua_rawget(L, -2);                                                   /* names, name */
     size_t size, start = e->out->size;
     const char *class = lua_tolstring(L, -1, &size);
     if (class != NULL)
         put_string(e->out, class, size);
     lua_pop(L, 2);
+    if (class == NULL && !has_metatable)
+        return encode_plain_table(e);
     if (class == NULL)
         return refuse_value(e, "is a table with a metatable; luaflow.register can make its class "
                                "known");
@@ -583,6 +615,9 @@ LF_RAISES int lf_codec_encode(lua_State *L, int index, const char *name, lf_byte
         lf_codec_push_room(L);
         lua_insert(L, -2);
         e.room = lua_gettop(L) - 1;
+        lua_rawgeti(L, e.room, LF_ROOM_UNKNOWN);
+        e.has_unknown = !lua_isnil(L, -1);
+        lua_pop(L, 1);
     }
     int rc = encode_value(&e);
     if (rc == LUAFLOW_OK && (out->failed || e.entries.failed))

@@ -33,6 +33,12 @@ LF_RAISES void lf_codec_prepare(lua_State *L);
  * get; instances of an older one encode as long as it lives.  [-1, +0, raises] */
 LF_RAISES void lf_codec_register(lua_State *L, const char *name);
 
+/* Pushes the metatable registered as class `name`, or nil.  [-0, +1, raises] */
+LF_RAISES void lf_codec_registered(lua_State *L, const char *name);
+
+/* Forgets class `name`: its instances are plain tables again.  [-0, +0, raises] */
+LF_RAISES void lf_codec_unregister(lua_State *L, const char *name);
+
 /* Appends the canonical bytes of the value at `index`. LUAFLOW_EVALUE with
  * "artifact 'model' cannot be stored: model.layers[3].act is a function" when it
  * has none; `name` is the artifact's.  [-0, +0, raises only when out of memory] */

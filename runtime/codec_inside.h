@@ -59,7 +59,9 @@ enum {
     LF_ROOM_KIND = 1,      /* cdata -> ext, size; or nil, what it is */
     LF_ROOM_NEW,           /* ext, number of elements -> cdata */
     LF_ROOM_BY_NAME,       /* name of a class -> metatable */
-    LF_ROOM_BY_METATABLE   /* the other way round; weak */
+    LF_ROOM_BY_METATABLE,  /* the other way round; weak */
+    LF_ROOM_UNKNOWN        /* table -> class, of instances whose class nobody had registered when
+                              they were decoded; weak; nil before the first */
 };
 
 #endif

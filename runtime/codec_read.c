@@ -329,6 +329,28 @@ LF_RAISES static void push_cdata(lua_State *L, unsigned ext, const void *data, s
 
 LF_RAISES static void build_value(lua_State *L, lf_reader *in, bool marked);
 
+/* Notes that the table at the top stands for an instance of `class`, so that it is stored as
+ * one again even where nobody knows the class. `room` is the codec's.  [-0, +0, raises] */
+LF_RAISES static void note_unknown(lua_State *L, int room, int table, lf_slice class)
+{
+    luaL_checkstack(L, 4, "a value to decode is too deep");
+    lua_rawgeti(L, room, LF_ROOM_UNKNOWN);
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_createtable(L, 0, 1);
+        lua_pushliteral(L, "k");
+        lua_setfield(L, -2, "__mode");
+        lua_setmetatable(L, -2);
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, room, LF_ROOM_UNKNOWN);
+    }
+    lua_pushvalue(L, table);
+    lua_pushlstring(L, (const char *)class.data, class.size);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
 /* Gives the table at the top what makes it an instance of the class.  [-0, +0, raises] */
 LF_RAISES static void set_class(lua_State *L, lf_slice class, bool marked)
 {
@@ -343,10 +365,12 @@ LF_RAISES static void set_class(lua_State *L, lf_slice class, bool marked)
     lua_rawgeti(L, -1, LF_ROOM_BY_NAME);
     lua_pushlstring(L, (const char *)class.data, class.size);
     lua_rawget(L, -2);                                    /* table, room, classes, mt */
-    if (lua_istable(L, -1))
+    if (lua_istable(L, -1)) {
         lua_setmetatable(L, -4);
-    else
+    } else {
         lua_pop(L, 1);
+        note_unknown(L, lua_gettop(L) - 1, lua_gettop(L) - 2, class);
+    }
     lua_pop(L, 2);
 }
 

@@ -2,6 +2,7 @@
  * Knows nothing of threads or the store. What the chunk returns is looked at in
  * flow_load.c, and what a parameter may be is decided in lua/luaflow/params.lua. */
 #include "flow_inside.h"
+#include "key.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -324,6 +325,22 @@ static int resolve_inside(lua_State *L)
     if (rc != LUAFLOW_OK || r->out->failed)
         return refuse(L, r, lf_fail_memory(r->err));
     return 0;
+}
+
+static int seed_inside(lua_State *L)
+{
+    double seed = *(const double *)lua_touserdata(L, 1);
+    lua_getglobal(L, "math");
+    lua_getfield(L, -1, "randomseed");
+    lua_pushnumber(L, seed);
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+int lf_flow_seed(lf_flow *f, uint64_t seed, luaflow_error *err)
+{
+    double number = (double)(lf_hash(seed, "params", 6) >> 11);
+    return lf_flow_judge(f->L, lua_cpcall(f->L, seed_inside, &number), f, LUAFLOW_OK, err);
 }
 
 int lf_flow_params(lf_flow *f, const luaflow_param *params, size_t n, lf_bytes *out,

@@ -41,6 +41,9 @@ bool lf_flow_is_plain(const lf_flow *f);
  * [-0, +1 on success, never raises] */
 int lf_flow_enter(const lf_flow *f, lua_State *L, luaflow_error *err);
 
+/* Seeds math.random for defaults that a function computes. Loader's thread only. */
+int lf_flow_seed(lf_flow *f, uint64_t seed, luaflow_error *err);
+
 /* Checks the given parameters, adds the defaults, and appends the canonical map of
  * all that have a value. LUAFLOW_EUSAGE says what is wrong. Loader's thread only. */
 int lf_flow_params(lf_flow *f, const luaflow_param *params, size_t n, lf_bytes *out,

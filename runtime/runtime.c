@@ -326,6 +326,8 @@ static int make_facts(luaflow *rt, lf_flow *flow, const luaflow_run_options *o, 
         rc = set_tags(facts, o, err);
     lf_bytes params = {0};
     if (rc == LUAFLOW_OK)
+        rc = lf_flow_seed(flow, facts->seed, err);
+    if (rc == LUAFLOW_OK)
         rc = lf_flow_params(flow, o->params, o->n_params, &params, err);
     if (rc == LUAFLOW_OK && (facts->params = lf_buf_copy(params.data, params.size)) == NULL)
         rc = lf_fail_memory(err);

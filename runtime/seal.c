@@ -3,6 +3,7 @@
 #include "stepper.h"
 
 #include <lauxlib.h>
+#include <math.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -128,6 +129,8 @@ LF_RAISES static bool is_as_loaded(lua_State *L, struct lf_stepper *s, int key)
     lua_pushvalue(L, key);
     lua_rawget(L, -2);
     bool same = lua_rawequal(L, -1, -3);
+    if (same && type == LUA_TNUMBER) /* -0 equals 0, and is another number */
+        same = signbit(lua_tonumber(L, -1)) == signbit(lua_tonumber(L, -3));
     lua_pop(L, 2);
     return same;
 }
@@ -207,6 +210,13 @@ static lf_buf *deciding(struct lf_stepper *s, const char *over)
     return buf;
 }
 
+static const char *word_for(struct lf_stepper *s, const char *over)
+{
+    lf_slice params = lf_buf_slice(s->task->batch->facts->params);
+    bool is_param = lf_inputs_param(params, lf_slice_of(over, strlen(over))).size > 0;
+    return is_param ? "parameter" : "artifact";
+}
+
 static bool decide_foreach(struct lf_stepper *s, const lf_step *step)
 {
     lf_task *t = s->task;
@@ -217,8 +227,8 @@ static bool decide_foreach(struct lf_stepper *s, const lf_step *step)
     t->opened = lf_split_new(buf, &s->problem);
     if (t->opened == NULL && s->problem.code != LUAFLOW_ENOMEM)
         lf_fail(&s->problem, LUAFLOW_ESTEP,
-                "foreach artifact '%s' is %s; it must be a list, an FFI array or a whole number from 0",
-                step->over, lf_codec_kind(lf_buf_slice(buf), kind, sizeof kind));
+                "foreach %s '%s' is %s; it must be a list (without holes), an FFI array or a whole "
+                "number from 0", word_for(s, step->over), step->over, lf_codec_kind(lf_buf_slice(buf), kind, sizeof kind));
     lf_buf_free(buf);
     if (t->opened == NULL)
         return false;
@@ -235,6 +245,25 @@ static bool decide_foreach(struct lf_stepper *s, const lf_step *step)
     return false;
 }
 
+enum { QUOTED_MAX = 60 };
+
+/* Appends the string at the top, quoted, its control characters shown, cut when long. */
+LF_RAISES static void put_quoted(lua_State *L, lf_bytes *out)
+{
+    size_t size;
+    const char *text = lua_tolstring(L, -1, &size);
+    lf_bytes_put_u8(out, '"');
+    for (size_t i = 0; i < size && i < QUOTED_MAX; i++)
+        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+            lf_bytes_printf(out, "\\%03d", (unsigned char)text[i]);
+        else
+            lf_bytes_put_u8(out, (uint8_t)text[i]);
+    if (size > QUOTED_MAX)
+        lf_bytes_printf(out, "…\" (%zu bytes)", size);
+    else
+        lf_bytes_put_u8(out, '"');
+}
+
 /* Appends a key as a user writes it. */
 LF_RAISES static void describe_key(lua_State *L, lf_bytes *out, lf_slice key)
 {
@@ -246,9 +275,9 @@ LF_RAISES static void describe_key(lua_State *L, lf_bytes *out, lf_slice key)
     if (lua_isboolean(L, -1))
         lf_bytes_printf(out, "%s", lua_toboolean(L, -1) ? "true" : "false");
     else if (lua_type(L, -1) == LUA_TSTRING)
-        lf_bytes_printf(out, "\"%s\"", lua_tostring(L, -1));
+        put_quoted(L, out);
     else if (lua_type(L, -1) == LUA_TNUMBER)
-        lf_bytes_printf(out, "%.14g", lua_tonumber(L, -1));
+        lf_bytes_printf(out, "%s", isnan(lua_tonumber(L, -1)) ? "nan" : lua_tostring(L, -1));
     lua_pop(L, 1);
 }
 
@@ -258,7 +287,11 @@ LF_RAISES static bool decide_switch(lua_State *L, struct lf_stepper *s, const lf
     lf_buf *buf = deciding(s, step->over);
     if (buf == NULL)
         return false;
-    s->task->choice = lf_step_case(step, lf_buf_slice(buf));
+    static const uint8_t minus_zero[] = {0xcb, 0x80, 0, 0, 0, 0, 0, 0, 0}, zero[] = {0};
+    lf_slice value = lf_buf_slice(buf);
+    if (lf_slice_equal(value, lf_slice_of(minus_zero, sizeof minus_zero)))
+        value = lf_slice_of(zero, sizeof zero); /* as a key of a table it is the same */
+    s->task->choice = lf_step_case(step, value);
     if (s->task->choice != LF_NONE) {
         lf_buf_free(buf);
         return true;
@@ -276,7 +309,7 @@ LF_RAISES static bool decide_switch(lua_State *L, struct lf_stepper *s, const lf
     }
     const char *text = lf_bytes_cstr(&s->scratch);
     if (text != NULL)
-        lf_fail(&s->problem, LUAFLOW_ESTEP, "switch artifact '%s' is %s", step->over, text);
+        lf_fail(&s->problem, LUAFLOW_ESTEP, "switch %s '%s' is %s", word_for(s, step->over), step->over, text);
     else
         lf_fail_memory(&s->problem);
     return false;
@@ -469,8 +502,10 @@ void lf_seal_finish(struct lf_stepper *s, const lf_failure *failure)
     t->outcome = failure == NULL ? LF_SUCCEEDED : LF_BROKE;
     write_record(s, failure);
     lf_log_end(s->log, t);
-    if (t->batch->arena.failed)
+    if (t->batch->arena.failed) { /* nothing of it can be kept */
         lf_fail_memory(&t->batch->error);
+        t->outcome = LF_UNSTARTED;
+    }
     forget_leaving(s);
     forget_merge(s);
     luaflow_error_clear(&s->problem);

@@ -270,9 +270,12 @@ static void set_message(lua_State *L, lf_failure *f)
     size_t size;
     const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &size) : NULL;
     lf_bytes message = {0};
-    if (text != NULL)
-        lf_bytes_put(&message, text, size);
-    else
+    for (size_t i = 0; text != NULL && i < size; i++)
+        if (text[i] == '\0') /* a message is a C string; its other bytes stay */
+            lf_bytes_put(&message, "\\0", 2);
+        else
+            lf_bytes_put_u8(&message, (uint8_t)text[i]);
+    if (text == NULL)
         lf_bytes_printf(&message, "(error object is a %s value)", luaL_typename(L, -1));
     lf_bytes_cstr(&message);
     free(f->message);
@@ -452,6 +455,18 @@ int lf_state_require(lua_State *L, const char *module, luaflow_error *err)
 
 /* ---- what our Lua asks C for ---- */
 
+static int native_registered(lua_State *L)
+{
+    lf_codec_registered(L, luaL_checkstring(L, 1));
+    return 1;
+}
+
+static int native_unregister(lua_State *L)
+{
+    lf_codec_unregister(L, luaL_checkstring(L, 1));
+    return 0;
+}
+
 static int native_register(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
@@ -470,6 +485,10 @@ void lf_state_natives(lua_State *L)
         lua_newtable(L);
         lua_pushcfunction(L, native_register);
         lua_setfield(L, -2, "register");
+        lua_pushcfunction(L, native_registered);
+        lua_setfield(L, -2, "registered");
+        lua_pushcfunction(L, native_unregister);
+        lua_setfield(L, -2, "unregister");
         lf_state_children(L);
         lua_pushvalue(L, -1);
         lua_setfield(L, -3, "luaflow.native");

@@ -622,6 +622,8 @@ void lf_stepper_run(lf_stepper *s, lf_task *t)
     }
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->globals);
     lua_replace(L, LUA_GLOBALSINDEX);
+    if (lua_gethookmask(L) != 0)
+        lua_sethook(L, NULL, 0, 0); /* the step's own debug.sethook ends with it */
     lf_seal_finish(s, rc == LUAFLOW_OK ? NULL : &failure);
     lf_failure_fini(&failure);
     if (s->io_changed)

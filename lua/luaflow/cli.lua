@@ -154,7 +154,7 @@ end
 
 --- The parser of a command, with the options that all of them have.
 function cli.parser(name, command)
-  local parser = require "argparse"("luaflow " .. name, command.summary)
+  local parser = require "luaflow.argparse"("luaflow " .. name, command.summary)
     :add_help(false)
     :help_max_width(88)
     :usage_max_width(88)

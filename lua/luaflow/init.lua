@@ -16,6 +16,9 @@ end
 --- Like `pairs`, but in an order that is the same every time: numbers before strings
 --- before booleans, each ascending.
 function luaflow.sorted_pairs(t)
+  if type(t) ~= "table" then
+    error(("luaflow.sorted_pairs needs a table, not a %s"):format(type(t)), 2)
+  end
   local keys = {}
   for key in pairs(t) do keys[#keys + 1] = key end
   table.sort(keys, before)

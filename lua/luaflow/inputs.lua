@@ -1,14 +1,22 @@
 --- What a join step receives: one read-only view for each input, in declared order.
 --- Runs in workers.
+
+-- Kept here: a flow may change its state's libraries, but not what luaflow says.
+local concat, format, sort = table.concat, string.format, table.sort
+local error, ipairs, pairs, rawget, select = error, ipairs, pairs, rawget, select
+local setmetatable, tostring, type = setmetatable, tostring, type
+
 local inputs = {}
 
 local native   -- reads the store, see step.c
 local join     -- the step's name, for messages
 local cache    -- slot → { name = value } of what was read
 
+local SLOT = {} -- the one field of an input
+
 local function missing(slot, name, level)
-  error(("flow %s has no artifact '%s' in %s, input %d of step %s")
-    :format(native.flow_name(), tostring(name), native.input_path(slot), slot, join), level + 1)
+  error(format("flow %s has no artifact '%s' in %s, input %d of step %s",
+    native.flow_name(), tostring(name), native.input_path(slot), slot, join), level + 1)
 end
 
 local function find(slot, name)
@@ -21,6 +29,7 @@ local function find(slot, name)
   if value ~= nil then return true, value end
   if type(name) ~= "string" then return false end
   local found, got = native.load(slot, name)
+  if found == false then found, got = native.param(name) end
   if found == nil then error(got, 3) end
   if found then read[name] = got end
   return found, got
@@ -28,12 +37,22 @@ end
 
 local methods = {}
 
+local function slot_of(input, method)
+  local slot = type(input) == "table" and rawget(input, SLOT)
+  if not slot then error(format("write input:%s(…), with a colon", method), 3) end
+  return slot
+end
+
 --- Whether this input has the artifact.
-function methods.has(input, name) return (find(input._index, name)) end
+function methods.has(input, name)
+  local slot = slot_of(input, "has")
+  return (find(slot, name))
+end
 
 --- The artifact, or `default` where this input has none.
 function methods.get(input, name, default)
-  local found, value = find(input._index, name)
+  local slot = slot_of(input, "get")
+  local found, value = find(slot, name)
   if found then return value end
   return default
 end
@@ -43,31 +62,33 @@ local Input = {}
 function Input.__index(input, name)
   local method = methods[name]
   if method then return method end
-  local slot = rawget(input, "_index")
+  local slot = rawget(input, SLOT)
   local found, value = find(slot, name)
   if found then return value end
   missing(slot, name, 2)
 end
 
 function Input.__newindex(_, name)
-  error(("artifact '%s' of an input cannot be set: assign it to self"):format(tostring(name)), 2)
+  error(format("artifact '%s' of an input cannot be set: assign it to self", tostring(name)), 2)
 end
 
-function Input.__tostring(input) return ("<input %s>"):format(native.input_path(input._index)) end
+function Input.__tostring(input) return format("<input %s>", native.input_path(rawget(input, SLOT))) end
 
+local Inputs = {}
 local list_methods = {}
 
 --- The list of every input's `name`, in order. An input without it is an error, unless a
 --- default is given.
 function list_methods.collect(list, name, ...)
+  if type(list) ~= "table" then error("write inputs:collect(…), with a colon", 2) end
+  if type(name) ~= "string" then
+    error(format("inputs:collect needs the name of an artifact, not a %s", type(name)), 2)
+  end
   local values, slot = native.collect(name, select("#", ...) > 0, (...))
   if values then return values end
   if type(slot) == "string" then error(slot, 2) end
-  missing(slot, name, 2)
-  return list
+  return missing(slot, name, 1)
 end
-
-local Inputs = {}
 
 function Inputs.__index(list, name)
   local method = list_methods[name]
@@ -76,13 +97,13 @@ function Inputs.__index(list, name)
   for key in pairs(list) do
     if type(key) == "string" then names[#names + 1] = key end
   end
-  table.sort(names)
-  error(("step %s has no input '%s'; it has %s"):format(join, tostring(name),
-    #names > 0 and table.concat(names, ", ") or ("inputs[1] to inputs[%d]"):format(#list)), 2)
+  sort(names)
+  error(format("step %s has no input '%s'; it has %s", join, tostring(name),
+    #names > 0 and concat(names, ", ") or format("inputs[1] to inputs[%d]", #list)), 2)
 end
 
 function Inputs.__newindex(_, name)
-  error(("inputs.%s cannot be set: assign to self"):format(tostring(name)), 2)
+  error(format("inputs.%s cannot be set: assign to self", tostring(name)), 2)
 end
 
 --- The list for a join of `count` inputs. `names` (slot → list of names) says what else
@@ -91,7 +112,7 @@ function inputs.new(step_name, count, names)
   join = step_name
   cache = {}
   local list = {}
-  for slot = 1, count do list[slot] = setmetatable({ _index = slot }, Input) end
+  for slot = 1, count do list[slot] = setmetatable({ [SLOT] = slot }, Input) end
   for _, entry in ipairs(names) do
     if rawget(list, entry.name) == nil then list[entry.name] = list[entry.slot] end
   end

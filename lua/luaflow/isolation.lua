@@ -35,7 +35,8 @@ local function declare_once()
   function ffi.cdef(text, ...)
     if select("#", ...) > 0 then return cdef(text, ...) end
     if declared[text] then return end
-    cdef(text)
+    local ok, message = pcall(cdef, text)
+    if not ok then error(message, 2) end
     declared[text] = true
   end
 
@@ -107,10 +108,24 @@ local function watch_default_files()
   end
 end
 
+--- getfenv(print) and the like would give a step the globals of its state: it gets its own.
+local function keep_globals_apart()
+  local original = getfenv
+  function globals.getfenv(f)
+    if f == nil then f = 1 end
+    if type(f) == "number" and f > 0 then f = f + 1 end
+    local ok, environment = pcall(original, f)
+    if not ok then error(environment, 2) end
+    if environment == globals then return original(0) end
+    return environment
+  end
+end
+
 --- What a worker's state needs beyond isolation.furnish. Once per state.
 function isolation.furnish_worker()
   start_programs()
   watch_default_files()
+  keep_globals_apart()
 end
 
 --- Prepares this state for the flow file in `directory`. Once per state.

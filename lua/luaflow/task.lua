@@ -1,14 +1,25 @@
 --- What `self` is in a step, and the call of the step itself. Runs in workers.
 local inputs = require "luaflow.inputs"
 
+-- Kept here: a flow may change its state's libraries, but not what luaflow says.
+local byte, concat, format = string.byte, table.concat, string.format
+local error, ipairs, next, rawget, rawset = error, ipairs, next, rawget, rawset
+local getfenv, getmetatable, setmetatable = getfenv, getmetatable, setmetatable
+local tostring, type = tostring, type
+
+local globals = getfenv(0)
+
 local task = {}
 
 local native          -- reads the store, see step.c
+local native_register
+local registered = {} -- classes of this task: name → metatable before it, or false
 local current         -- the self of the task that runs
 local step_name
 local is_param        -- name → true
 local scalars         -- parameters read so far that cannot be changed in place
 local tables          -- the others, as this task sees them
+local current_inputs  -- what it was called with, if it is a join
 local index           -- self.index
 local element         -- self.input, once read
 
@@ -18,8 +29,14 @@ local settled = {}    -- name → true: loaded or assigned, so that nil means re
 
 local methods = {}
 
-local function check(self, level)
-  if self ~= current then error("this `self` belongs to a task that has ended", level) end
+local Self = {}
+
+local function check(self, level, method)
+  if self == current then return end
+  if type(self) == "table" and getmetatable(self) == Self then
+    error("this `self` belongs to a task that has ended", level)
+  end
+  error(format("write self:%s(…), with a colon", method), level)
 end
 
 --- Finds an artifact that nobody touched yet; from then on it is a plain field of self.
@@ -48,8 +65,6 @@ local function parameter(name)
   return value
 end
 
-local Self = {}
-
 function Self.__index(self, name)
   if self ~= current then check(self, 3) end
   local method = methods[name]
@@ -66,31 +81,30 @@ function Self.__index(self, name)
   end
   local found, value = load(self, name)
   if found then return value end
-  if type(name) == "string" and name:byte() == 95 then return nil end -- `_`: scratch
-  error(("flow %s has no artifact '%s' in step %s")
-    :format(native.flow_name(), tostring(name), step_name), 2)
+  if type(name) == "string" and byte(name) == 95 then return nil end -- `_`: scratch
+  error(format("flow %s has no artifact '%s' in step %s", native.flow_name(), tostring(name), step_name), 2)
 end
 
 function Self.__newindex(self, name, value)
   if self ~= current then check(self, 3) end
   if type(name) ~= "string" then
-    error(("an artifact's name is a string, not %s (a %s)"):format(tostring(name), type(name)), 2)
+    error(format("an artifact's name is a string, not %s (a %s)", tostring(name), type(name)), 2)
   elseif name == "input" or name == "index" then
-    error(("self.%s is given by the foreach and cannot be set"):format(name), 2)
+    error(format("self.%s is given by the foreach and cannot be set", name), 2)
   elseif methods[name] then
-    error(("self.%s is a method: choose another name for the artifact"):format(name), 2)
+    error(format("self.%s is a method: choose another name for the artifact", name), 2)
   elseif is_param[name] then
-    error(("parameter '%s' cannot be changed: assign to another name"):format(name), 2)
+    error(format("parameter '%s' cannot be changed: assign to another name", name), 2)
   end
   settled[name] = true
   rawset(self, name, value)
 end
 
-function Self.__tostring() return ("<self of step %s>"):format(step_name) end
+function Self.__tostring() return format("<self of step %s>", step_name) end
 
 --- Whether there is an artifact (or a parameter with a value) of this name.
 function methods.has(self, name)
-  check(self, 3)
+  check(self, 3, "has")
   if rawget(self, name) ~= nil then return true end
   if is_param[name] then return parameter(name) ~= nil end
   return (load(self, name))
@@ -98,27 +112,40 @@ end
 
 --- The artifact, or `default` where there is none.
 function methods.get(self, name, default)
-  check(self, 3)
+  check(self, 3, "get")
   if methods.has(self, name) then return self[name] end
   return default
 end
 
 --- { {step=, index=, size=, input=}, … } of the foreaches around, from the outside in.
 function methods.foreach_stack(self)
-  check(self, 3)
+  check(self, 3, "foreach_stack")
   local stack, message = native.foreach_stack()
   if not stack then error(message, 2) end
   return stack
 end
 
-local function name_set(list, option)
-  if list == nil then return nil end
-  if type(list) ~= "table" then
-    error(("merge_artifacts: %s is a list of artifact names"):format(option), 3)
+local merge_options = { include = true, exclude = true }
+
+-- Checks the options of merge_artifacts; gives back the names each lists, as sets.
+local function merge_sets(options)
+  if options == nil then return nil, nil end
+  if type(options) ~= "table" then
+    error("merge_artifacts: options are a table, { exclude = { … } } or { include = { … } }", 3)
   end
-  local set = {}
-  for _, name in ipairs(list) do set[name] = true end
-  return set
+  local sets = {}
+  for option, list in next, options do
+    if not merge_options[option] then
+      error(format("merge_artifacts has no option '%s'; it takes include or exclude", tostring(option)), 3)
+    elseif type(list) ~= "table" then
+      error(format("merge_artifacts: %s is a list of artifact names", option), 3)
+    end
+    local set = {}
+    for _, name in ipairs(list) do set[name] = true end
+    sets[option] = set
+  end
+  if sets.include and sets.exclude then error("merge_artifacts takes include or exclude, not both", 3) end
+  return sets.include, sets.exclude
 end
 
 local conflict_text = [[
@@ -130,14 +157,14 @@ To remedy this issue, be sure to explicitly set those artifacts (using self.<art
 --- Propagates every artifact that the inputs agree on. `options` may hold `include` or
 --- `exclude`, lists of names.
 function methods.merge_artifacts(self, given, options)
-  check(self, 3)
+  check(self, 3, "merge_artifacts")
   if not native.is_join() then
-    error(("merge_artifacts is for joins, and step %s is none"):format(step_name), 2)
+    error(format("merge_artifacts is for joins, and step %s is none", step_name), 2)
   end
-  if given == nil then error("merge_artifacts needs the inputs: self:merge_artifacts(inputs)", 2) end
-  options = options or {}
-  local include, exclude = name_set(options.include, "include"), name_set(options.exclude, "exclude")
-  if include and exclude then error("merge_artifacts takes include or exclude, not both", 2) end
+  if given ~= current_inputs then
+    error("merge_artifacts needs the inputs of this join: self:merge_artifacts(inputs)", 2)
+  end
+  local include, exclude = merge_sets(options)
   local names, conflicts = native.merge()
   if not names then error(conflicts, 2) end
   local known, wanted, clashes = {}, {}, {}
@@ -150,14 +177,23 @@ function methods.merge_artifacts(self, given, options)
     end
   end
   local unknown = {}
-  for _, name in ipairs(options.include or {}) do
+  for _, name in ipairs(include and options.include or {}) do
     if not known[name] then unknown[#unknown + 1] = "'" .. tostring(name) .. "'" end
   end
   if #unknown > 0 then
-    error(("merge_artifacts: include names %s, which no input has"):format(table.concat(unknown, ", ")), 2)
+    error(format("merge_artifacts: include names %s, which no input has", concat(unknown, ", ")), 2)
   end
-  if #clashes > 0 then error(conflict_text:format(step_name, table.concat(clashes, ", ")), 0) end
+  if #clashes > 0 then error(format(conflict_text, step_name, concat(clashes, ", ")), 0) end
   native.propagate(wanted)
+end
+
+local function step_of(flow, name)
+  local steps = type(flow) == "table" and flow.steps
+  local step = type(steps) == "table" and steps[name]
+  if type(step) == "table" then step = step[1] end
+  if type(step) == "function" then return step end
+  error(format("the flow file has no step '%s' this time; a flow must not depend on chance or the clock",
+    name), 0)
 end
 
 --- Runs step `name` of a flow table that was just made; gives back its self. `join_inputs`
@@ -166,23 +202,39 @@ function task.run(flow, name, place_index, join_inputs)
   step_name, index = name, place_index
   local self = setmetatable({}, Self)
   current = self
-  local step = flow.steps[name]
-  if type(step) == "table" then step = step[1] end
-  if type(step) ~= "function" then
-    error(("the flow file has no step '%s' this time; a flow must not depend on chance or the clock")
-      :format(name), 0)
-  end
+  local step = step_of(flow, name)
   if join_inputs then
-    step(self, inputs.new(name, join_inputs, native.input_names()))
+    current_inputs = inputs.new(name, join_inputs, native.input_names())
+    step(self, current_inputs)
   else
     step(self)
   end
   return self
 end
 
+-- A step that asks for the environment of its caller gets this one, not the state's.
+setfenv(task.run, {})
+
+-- A class that a task registers is known until it ends; one that a module registers while it
+-- is loaded, as long as the module.
+local function register(name, metatable)
+  if getfenv(0) ~= globals and registered[name] == nil then
+    registered[name] = native.registered(name) or false
+  end
+  native_register(name, metatable)
+end
+
+local function forget_classes()
+  for name, before in next, registered do
+    if before then native_register(name, before) else native.unregister(name) end
+    registered[name] = nil
+  end
+end
+
 --- Forgets what the last task read. With the flow's description another run begins.
 function task.reset(description)
-  current, element = nil, nil
+  current, current_inputs, element = nil, nil, nil
+  if next(registered) ~= nil then forget_classes() end
   if next(settled) ~= nil then
     for name in next, settled do settled[name] = nil end
     for name in next, originals do originals[name] = nil end
@@ -197,7 +249,8 @@ end
 
 --- Tells this module the functions of step.c; gives it what step.c reads afterwards.
 function task.bind(functions)
-  native = functions
+  native, native_register = functions, functions.register
+  functions.register = register
   inputs.bind(functions)
   return originals, settled
 end

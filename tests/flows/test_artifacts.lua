@@ -291,6 +291,39 @@ return { steps = {
   w:run("plain.lua")
 end)
 
+test("an instance that is only read stays what it is, whatever worker reads it", function(w)
+  w:write("strip.lua", [[
+local luaflow = require "luaflow"
+return { steps = {
+  start = { next = "look", function(self)
+    local V = {}
+    luaflow.register("Vec2", V)
+    self.v = setmetatable({ x = 1 }, V)
+    self.n = 40
+  end },
+  look = { next = "work", foreach = "n" },
+  work = { next = "join", function(self)
+    assert(self.v.x == 1 and getmetatable(self.v) == nil)
+    self.mine = self.index
+  end },
+  join = function(self, inputs) self:merge_artifacts(inputs, { exclude = { "mine" } }) end,
+} }]])
+  for _, workers in ipairs { "1", "4" } do
+    w:run("strip.lua", "--max-workers", workers)
+    equal(w:artifacts("last/join").v, { ["$type"] = "class", name = "Vec2", value = { x = 1 } })
+  end
+end)
+
+test("-0 put where 0 was read is kept", function(w)
+  w:write("zero.lua", [[
+return { steps = {
+  start = { next = "b", function(self) self.x = 0 end },
+  b = { next = "c", function(self) assert(self.x == 0) self.x = -0 end },
+  c = function(self) assert(1 / self.x == -math.huge) end,
+} }]])
+  w:run("zero.lua")
+end)
+
 test("a table reached twice is stored twice", function(w)
   w:write("twice.lua", [[
 return { steps = {

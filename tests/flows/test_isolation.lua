@@ -105,6 +105,39 @@ return { params = { n = { default = 50 } }, steps = {
   equal(w:artifacts("last/join").most, 50)
 end)
 
+test("a module beside the flow comes before any of ours", function(w)
+  w:write("argparse.lua", "return { mine = true }")
+  w:write("own.lua", 'return { steps = { start = function() assert(require("argparse").mine) end } }')
+  w:run("own.lua")
+end)
+
+test("what a step does to its surroundings ends with it", function(w)
+  w:write("rude.lua", [[
+return { steps = {
+  start = { next = "a", function()
+    getfenv(2).leak = 1
+    getfenv(print).leak = 1
+    debug.sethook(function() error("hook") end, "", 500)
+  end },
+  a = { next = "b", function()
+    assert(leak == nil)
+    for i = 1, 2000 do assert(tostring(i)) end
+    io.output("a.txt")
+  end },
+  b = function()
+    io.write("captured\n")
+    string.format = function() return "HACK" end
+  end,
+} }]])
+  contains(w:run("rude.lua", "--max-workers", "1").out, "captured")
+  w:write("hack.lua", [[
+return { steps = {
+  start = { next = "a", function() string.format = function() return "HACK" end end },
+  a = function(self) return self.nope end,
+} }]])
+  contains(w:expect(1, "run", "hack.lua", "--max-workers", "1").out, "flow hack has no artifact 'nope' in step a")
+end)
+
 test("os.exit in a step fails the task", function(w)
   w:write("exit.lua", [[
 return { steps = { start = function() os.exit(0) end } }]])

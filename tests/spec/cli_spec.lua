@@ -191,6 +191,7 @@ local core = {
 package.loaded["luaflow.process"] = process
 package.loaded["luaflow.core"] = core
 
+package.preload["luaflow.argparse"] = function() return require "argparse" end
 local cli = require "luaflow.cli"
 local json = require "luaflow.json"
 

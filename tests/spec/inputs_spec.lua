@@ -9,6 +9,10 @@ local function join(values, names)
   inputs.bind {
     flow_name = function() return "F" end,
     input_path = function(slot) return ("a[%d]"):format(slot) end,
+    param = function(name)
+      if name == "rate" then return true, 0.5 end
+      return false
+    end,
     load = function(slot, name)
       local key = slot .. " " .. name
       loads[key] = (loads[key] or 0) + 1
@@ -49,6 +53,19 @@ describe("the inputs of a join", function()
     assert.equal(3, #list)
     assert.is_nil(list[4])
     assert.is_nil(list[0])
+  end)
+
+  it("have the parameters too, as they were the same for all", function()
+    local list = join { { x = 1 } }
+    assert.equal(0.5, list[1].rate)
+    assert.is_true(list[1]:has("rate"))
+  end)
+
+  it("say what is missing when a method is called with a dot", function()
+    local list = join { { x = 1 } }
+    fails("write input:has(…), with a colon", function() list[1].has("x") end)
+    fails("write inputs:collect(…), with a colon", function() list.collect("x") end)
+    fails("inputs:collect needs the name of an artifact, not a nil", function() list:collect() end)
   end)
 
   it("may be none", function()

@@ -332,7 +332,7 @@ describe("merging", function()
 
   it("refuses what makes no sense", function()
     fails("merge_artifacts is for joins, and step s is none", function(self) self:merge_artifacts({}) end)
-    fails("merge_artifacts needs the inputs: self:merge_artifacts(inputs)",
+    fails("merge_artifacts needs the inputs of this join: self:merge_artifacts(inputs)",
       function(self) self:merge_artifacts() end, three)
     fails("merge_artifacts takes include or exclude, not both", function(self, inputs)
       self:merge_artifacts(inputs, { include = { "a" }, exclude = { "b" } })

@@ -322,7 +322,7 @@ TEST(wrong_parameters_are_a_usage_error)
     luaflow_param p = {.name = "n", .text = "x"};
     CHECK_STR(resolved(f, &p, 1, "value"), "parameter 'n' takes a number, not 'x' (--n)");
     p.name = "m";
-    CHECK_STR(resolved(f, &p, 1, "value"), "unknown parameter 'm' (--m): the nearest is 'n'");
+    CHECK_STR(resolved(f, &p, 1, "value"), "unknown parameter 'm' (--m): this flow has n");
     p = (luaflow_param){.name = "n", .value = "\xc1", .value_size = 1};
     CHECK(strstr(resolved(f, &p, 1, "value"), "parameter 'n' is given bytes that are no value"));
     lf_flow_free(f);

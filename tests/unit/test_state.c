@@ -398,10 +398,11 @@ TEST(a_try_gives_an_error_value_of_the_wanted_code)
 TEST(our_modules_are_found_before_any_file)
 {
     lua_State *L = lf_state_new();
-    CHECK_INT(lf_state_require(L, "argparse", NULL), LUAFLOW_OK);
+    CHECK_INT(lf_state_require(L, "luaflow.argparse", NULL), LUAFLOW_OK);
     CHECK(lua_istable(L, -1));
-    run(L, "package.path = '' package.cpath = '' package.loaded.argparse = nil\n"
-           "assert(#package.loaders == 5 and require('argparse'))");
+    run(L, "package.path = '' package.cpath = '' package.loaded['luaflow.argparse'] = nil\n"
+           "assert(#package.loaders == 5 and require('luaflow.argparse'))\n"
+           "assert(not pcall(require, 'argparse'))");
     lf_state_furnish(L);
     run(L, "assert(#package.loaders == 5)");
     lf_state_free(L);
