@@ -421,6 +421,29 @@ static void output(void *payload, int stream, const char *text, size_t size)
     lf_log_write(s->log, stream, text, size);
 }
 
+/* Asks task.lua whether the chunk at the top must run anew for every task.
+ * [-0, +0, never raises] */
+static int find_alone(lf_stepper *s, luaflow_error *err)
+{
+    lua_State *L = s->L;
+    s->alone = LUA_NOREF;
+    if (!lf_flow_is_plain(s->flow))
+        return LUAFLOW_OK;
+    int rc = lf_state_require(L, "luaflow.task", err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    lua_getfield(L, -1, "steps_alone");
+    lua_remove(L, -2);
+    lua_pushvalue(L, -2);
+    if ((rc = lf_state_try(L, 1, 1, LUAFLOW_ENOMEM, err)) != LUAFLOW_OK)
+        return rc;
+    if (lua_istable(L, -1))
+        s->alone = luaL_ref(L, LUA_REGISTRYINDEX);
+    else
+        lua_pop(L, 1);
+    return LUAFLOW_OK;
+}
+
 static int prepare(lf_stepper *s, luaflow_error *err)
 {
     lua_State *L = s->L;
@@ -435,6 +458,8 @@ static int prepare(lf_stepper *s, luaflow_error *err)
     lua_settop(L, 0);
     lf_state_output(L, output, s);
     if ((rc = lf_flow_enter(s->flow, L, err)) != LUAFLOW_OK)    /* chunk */
+        return rc;
+    if ((rc = find_alone(s, err)) != LUAFLOW_OK)
         return rc;
     s->chunk = luaL_ref(L, LUA_REGISTRYINDEX);
     if ((rc = lf_state_require(L, "luaflow.isolation", err)) != LUAFLOW_OK)
@@ -545,7 +570,34 @@ LF_RAISES static void reset(lua_State *L, lf_stepper *s)
     s->known_run = facts->run;
 }
 
-/* perform(stepper) -> self. The chunk's own output shows once: in the first task. */
+/* Pushes the flow's table, made anew in the environment below `run`, or the step's function
+ * where that comes to the same. The chunk's own output shows once: in the first task.
+ * [-0, +1, raises] */
+LF_RAISES static void push_flow(lua_State *L, lf_stepper *s, const lf_step *step)
+{
+    bool is_alone = s->alone != LUA_NOREF;
+    if (is_alone) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->alone);
+        lua_getfield(L, -1, step->name);                        /* env, run, steps, function */
+        lua_remove(L, -2);
+    } else {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->chunk);
+    }
+    if (is_alone && !step->has_function)
+        return;
+    lua_pushvalue(L, -3);
+    lua_setfenv(L, -2);
+    if (is_alone)
+        return;
+    lf_log_mute(s->log, s->task->number != 1);
+    lua_call(L, 0, 1);
+    lf_log_mute(s->log, false);
+    if (!lua_istable(L, -1))
+        luaL_error(L, "%s returned no table this time; a flow must not depend on chance or the clock",
+                   lf_flow_path(s->flow));
+}
+
+/* perform(stepper) -> self */
 static int perform(lua_State *L)
 {
     lf_stepper *s = lua_touserdata(L, 1);
@@ -558,21 +610,12 @@ static int perform(lua_State *L)
         lua_newtable(L);
         return 1;
     }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, s->chunk);                /* env, chunk */
-    lua_pushvalue(L, -2);
-    lua_setfenv(L, -2);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, s->run);
-    lua_insert(L, -2);                                          /* env, run, chunk */
-    lf_log_mute(s->log, t->number != 1);
-    lua_call(L, 0, 1);                                          /* env, run, flow */
-    lf_log_mute(s->log, false);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->run);                  /* env, run */
+    push_flow(L, s, step);                                      /* env, run, flow or step */
     if (!step->has_function) {
         lua_newtable(L);
         return 1;
     }
-    if (!lua_istable(L, -1))
-        return luaL_error(L, "%s returned no table this time; a flow must not depend on chance "
-                             "or the clock", lf_flow_path(s->flow));
     lua_pushstring(L, step->name);
     if (t->split != NULL)
         lua_pushnumber(L, t->split_index);

@@ -29,6 +29,7 @@ struct lf_stepper {
     int kept_kb;          /* and after the last full collection */
     uint64_t tasks;
     uint32_t known_run;
+    int alone;            /* step functions of a chunk that need not run anew, or LUA_NOREF */
     bool io_changed;      /* a step called io.output(…) or io.input(…) */
     /* the task that runs */
     lf_task *task;

@@ -196,13 +196,13 @@ local function step_of(flow, name)
     name), 0)
 end
 
---- Runs step `name` of a flow table that was just made; gives back its self. `join_inputs`
---- is how many a join has, nil for other steps.
+--- Runs step `name`, of a flow table that was just made or the function itself; gives back
+--- its self. `join_inputs` is how many a join has, nil for other steps.
 function task.run(flow, name, place_index, join_inputs)
   step_name, index = name, place_index
   local self = setmetatable({}, Self)
   current = self
-  local step = step_of(flow, name)
+  local step = type(flow) == "function" and flow or step_of(flow, name)
   if join_inputs then
     current_inputs = inputs.new(name, join_inputs, native.input_names())
     step(self, current_inputs)
@@ -214,6 +214,26 @@ end
 
 -- A step that asks for the environment of its caller gets this one, not the state's.
 setfenv(task.run, {})
+
+--- The step functions of a chunk that need not run anew for every task, since nobody could
+--- tell: it reads no global, so it does nothing but build its table, and no step function has
+--- an upvalue, so they share nothing. Otherwise nil.
+--- @return table?  name → function
+function task.steps_alone(chunk)
+  local function refuse() error("the chunk reads a global") end
+  setfenv(chunk, setmetatable({}, { __index = refuse, __newindex = refuse }))
+  local ok, flow = pcall(chunk)
+  if not ok or type(flow) ~= "table" or type(flow.steps) ~= "table" then return nil end
+  local alone = {}
+  for name, step in next, flow.steps do
+    if type(step) == "table" then step = step[1] end
+    if type(step) == "function" then
+      if debug.getinfo(step, "u").nups > 0 then return nil end
+      alone[name] = step
+    end
+  end
+  return alone
+end
 
 -- A class that a task registers is known until it ends; one that a module registers while it
 -- is loaded, as long as the module.

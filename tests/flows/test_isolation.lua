@@ -105,6 +105,26 @@ return { params = { n = { default = 50 } }, steps = {
   equal(w:artifacts("last/join").most, 50)
 end)
 
+test("a flow file that only builds its table is fresh for every task all the same", function(w)
+  w:write("alone.lua", [[
+return { params = { n = { default = 3000 } }, steps = {
+  start = { next = "each", foreach = "n" },
+  each = { next = "join", function(self)
+    counter = (counter or 0) + 1
+    self.count = counter
+  end },
+  join = function(self, inputs)
+    assert(counter == nil)
+    self.total = 0
+    for _, count in ipairs(inputs:collect("count")) do self.total = self.total + count end
+  end,
+} }]])
+  for _, workers in ipairs { "1", "4" } do
+    w:run("alone.lua", "--max-workers", workers)
+    equal(w:artifacts("last/join").total, 3000)
+  end
+end)
+
 test("a module beside the flow comes before any of ours", function(w)
   w:write("argparse.lua", "return { mine = true }")
   w:write("own.lua", 'return { steps = { start = function() assert(require("argparse").mine) end } }')

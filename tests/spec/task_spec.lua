@@ -348,3 +348,21 @@ describe("merging", function()
     end, three)
   end)
 end)
+
+describe("the step functions of a chunk", function()
+  local function alone(source) return task.steps_alone(assert(loadstring(source))) end
+
+  it("need no fresh chunk when it reads no global and they have no upvalues", function()
+    local steps = alone "return { steps = { start = { next = 'b', function(self) x = print end }, b = {} } }"
+    assert.equal("function", type(steps.start))
+    assert.is_nil(steps.b)
+  end)
+
+  it("do when the chunk does anything else, or they share something", function()
+    assert.is_nil(alone "local r = math.random() return { steps = { start = function() end } }")
+    assert.is_nil(alone "local n = 0 return { steps = { start = function() n = n + 1 end } }")
+    assert.is_nil(alone "seen = true return { steps = { start = function() end } }")
+    assert.is_nil(alone "return 5")
+    assert.is_nil(alone "return { steps = 5 }")
+  end)
+end)
