@@ -413,6 +413,7 @@ int luaflow_start(luaflow *rt, luaflow_flow *flow, const luaflow_run_options *o,
                           o->max_workers > 0 ? o->max_workers : cores(), o->keep_going};
     rc = lf_sched_start(rt->sched, &start, err);
     if (rc != LUAFLOW_OK) {
+        lf_owner_release(rt->owner, r->facts->run);
         free_run(r);
         return rc;
     }

@@ -345,6 +345,16 @@ static bool pass_on(struct lf_stepper *s, uint32_t n_own, lf_slice name, const l
     return add(s, (lf_leaving){.name = name, .ref = found->ref, .blob = lf_blob_ref(found->blob)});
 }
 
+/* With no base there is nothing to hide. */
+static void drop_removals(struct lf_stepper *s)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < s->n_leaving; i++)
+        if (s->leaving[i].ref.kind != LF_REF_REMOVED)
+            s->leaving[kept++] = s->leaving[i];
+    s->n_leaving = kept;
+}
+
 /* Everything the parent passes on; then nothing needs to stand behind this task. */
 static bool pass_on_all(struct lf_stepper *s, uint32_t n_own)
 {
@@ -354,11 +364,7 @@ static bool pass_on_all(struct lf_stepper *s, uint32_t n_own)
     while (lf_inputs_next(&w, &name, &found))
         if (!pass_on(s, n_own, name, &found))
             return false;
-    uint32_t kept = 0; /* with no base there is nothing to hide */
-    for (uint32_t i = 0; i < s->n_leaving; i++)
-        if (s->leaving[i].ref.kind != LF_REF_REMOVED)
-            s->leaving[kept++] = s->leaving[i];
-    s->n_leaving = kept;
+    drop_removals(s);
     return true;
 }
 
@@ -392,8 +398,10 @@ static bool inherit(struct lf_stepper *s)
         if (!pass_on(s, n_own, s->propagated[i]->name, &found))
             return false;
     }
-    if (parent == NULL)
+    if (parent == NULL) {
+        drop_removals(s);
         return true;
+    }
     lf_task *base = parent->base != NULL ? parent->base : parent;
     size_t delta = parent->base != NULL ? parent->outputs_size : 0;
     for (uint32_t i = 0; i < n_own; i++)

@@ -487,6 +487,8 @@ const char *lf_store_library(void) { return mdb_version(NULL, NULL, NULL); }
 
 static void free_view(lf_view *v)
 {
+    if (v->tasks != NULL)
+        mdb_cursor_close(v->tasks);
     mdb_txn_abort(v->txn);
     free(v);
 }
@@ -516,8 +518,11 @@ int lf_view_begin(lf_store *s, lf_view **out, luaflow_error *err)
         if (v == NULL)
             return lf_fail_memory(err);
         v->store = s;
+        v->is_reading = true;
         rc = begin_reading(s->env, &v->txn);
     }
+    if (rc == 0 && v->tasks != NULL)
+        rc = mdb_cursor_renew(v->txn, v->tasks);
     if (rc != 0) {
         free_view(v);
         return lf_lmdb_fail(s->dir, "read", rc, err);

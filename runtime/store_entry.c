@@ -163,6 +163,19 @@ int lf_entry_get(const lf_view *v, enum lf_table t, const lf_entry_key *k, lf_sl
     return rc != 0 ? lf_view_fail(v, rc, err) : lf_entry_unseal(v, t, key, data, out, err);
 }
 
+int lf_entry_get_task(lf_view *v, const lf_entry_key *k, lf_slice *out, luaflow_error *err)
+{
+    if (!v->is_reading)
+        return lf_entry_get(v, LF_TASKS, k, out, err);
+    int rc = v->tasks != NULL ? 0 : mdb_cursor_open(v->txn, v->store->table[LF_TASKS], &v->tasks);
+    MDB_val key = val_of(k), data;
+    if (rc == 0)
+        rc = mdb_cursor_get(v->tasks, &key, &data, MDB_SET_KEY);
+    if (rc == MDB_NOTFOUND)
+        return LUAFLOW_ENOTFOUND;
+    return rc != 0 ? lf_view_fail(v, rc, err) : lf_entry_unseal(v, LF_TASKS, key, data, out, err);
+}
+
 void lf_entry_fill(enum lf_table t, MDB_val key, MDB_val data, lf_slice value)
 {
     uint8_t *to = data.mv_data;

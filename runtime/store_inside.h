@@ -42,6 +42,10 @@ struct lf_view {
     lf_store *store;
     MDB_txn *txn;
     lf_view *next; /* among the idle ones */
+    /* of a view that only reads: where it looks for tasks. Those that are asked for together
+       lie together, and a cursor that is on the right page need not climb the tree. */
+    MDB_cursor *tasks;
+    bool is_reading;
 };
 
 struct lf_store {
@@ -151,6 +155,9 @@ static inline lf_entry_key run_key(uint32_t run, uint8_t part)
  * there is none. */
 int lf_entry_get(const lf_view *v, enum lf_table t, const lf_entry_key *k, lf_slice *out,
                  luaflow_error *err);
+
+/* lf_entry_get of a task, fast for tasks that lie close to the last one. */
+int lf_entry_get_task(lf_view *v, const lf_entry_key *k, lf_slice *out, luaflow_error *err);
 
 /* The same for what a cursor found. */
 int lf_entry_unseal(const lf_view *v, enum lf_table t, MDB_val key, MDB_val data, lf_slice *out,

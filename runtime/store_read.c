@@ -9,7 +9,7 @@ int lf_view_task(lf_view *v, uint32_t run, uint32_t task, lf_task_record *out, l
     key_u32(&k, run);
     key_u32(&k, task);
     lf_slice value;
-    int rc = lf_entry_get(v, LF_TASKS, &k, &value, err);
+    int rc = lf_entry_get_task(v, &k, &value, err);
     if (rc == LUAFLOW_ENOTFOUND)
         return lf_fail(err, rc, "run %u has no finished task %u", run, task);
     if (rc == LUAFLOW_OK && !lf_task_record_get(value, out))
