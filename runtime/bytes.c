@@ -5,6 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+int lf_slice_compare(lf_slice a, lf_slice b)
+{
+    size_t least = a.size < b.size ? a.size : b.size;
+    int order = least > 0 ? memcmp(a.data, b.data, least) : 0;
+    return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+}
+
 void lf_bytes_fini(lf_bytes *b)
 {
     free(b->data);

@@ -25,6 +25,9 @@ static inline bool lf_slice_equal(lf_slice a, lf_slice b)
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
+/* As memcmp, a beginning before what goes on. */
+int lf_slice_compare(lf_slice a, lf_slice b);
+
 /* ---- writing ---- */
 
 /* Zeroed memory is an empty one. Once memory ran out `failed` is set, and

@@ -317,10 +317,7 @@ static int enter_stored(lf_merged *m, lf_view *view, uint32_t run, uint32_t numb
 
 static int by_name(const void *a, const void *b)
 {
-    const lf_merged_entry *x = a, *y = b;
-    size_t least = x->name.size < y->name.size ? x->name.size : y->name.size;
-    int order = memcmp(x->name.data, y->name.data, least);
-    return order != 0 ? order : (x->name.size > y->name.size) - (x->name.size < y->name.size);
+    return lf_slice_compare(((const lf_merged_entry *)a)->name, ((const lf_merged_entry *)b)->name);
 }
 
 /* Turns drafts into entries, whose slices may point into the text now. */

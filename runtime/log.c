@@ -1,5 +1,6 @@
 /* log.c -- what the task that a worker runs has printed so far. */
 #include "log.h"
+#include "clock.h"
 
 #include <pthread.h>
 #include <stdlib.h>

@@ -1,12 +1,11 @@
 /* pool.c -- N threads with a Lua state each. Batches wait in one queue that all workers
  * share, so that none waits behind a long task while another worker is idle. */
 #include "pool.h"
+#include "clock.h"
 #include "step.h"
+#include "thread.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <time.h>
 
 /* A worker keeps a state for so many flows. */
 enum { STATES = 4 };
@@ -36,13 +35,6 @@ struct lf_pool {
     worker **workers;
     uint32_t n_workers, room, wanted;
 };
-
-static uint64_t monotonic_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
-}
 
 /* ---- a worker's states ---- */
 
@@ -84,11 +76,11 @@ static void tell_start(const lf_batch *b, lf_task *t)
 
 static void run_batch(worker *w, lf_batch *b)
 {
-    uint64_t began = monotonic_us();
+    uint64_t began = lf_tick_us();
     for (uint32_t i = 0; i < b->n; i++) {
         lf_task *t = &b->tasks[i];
         if (atomic_load_explicit(&b->facts->halted, memory_order_relaxed) ||
-            (i > 0 && monotonic_us() - began > PATIENCE_US))
+            (i > 0 && lf_tick_us() - began > PATIENCE_US))
             break;
         lf_stepper *s = stepper_for(w, b->facts->flow, &b->error);
         if (s == NULL)
@@ -102,7 +94,7 @@ static void run_batch(worker *w, lf_batch *b)
             w->steppers[STATES - 1] = NULL;
         }
     }
-    b->elapsed_us = monotonic_us() - began;
+    b->elapsed_us = lf_tick_us() - began;
 }
 
 /* ---- the threads ---- */
@@ -163,12 +155,7 @@ static void add_worker(lf_pool *p, lf_flow *warm)
     w->number = p->n_workers + 1;
     w->log = lf_log_new();
     w->warm = warm == NULL ? NULL : lf_flow_ref(warm);
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = w->log == NULL ? -1 : pthread_create(&w->thread, NULL, work, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed != 0) {
+    if (w->log == NULL || lf_thread_start(&w->thread, work, w) != 0) {
         lf_log_free(w->log);
         lf_flow_free(w->warm);
         free(w);

@@ -26,6 +26,17 @@ static const char *keep(char **at, lf_slice s)
     return copy;
 }
 
+/* Copies `buf` (taken) out for luaflow_free. */
+static int give_bytes(lf_buf *buf, void **bytes, size_t *size, luaflow_error *err)
+{
+    *size = buf->size;
+    *bytes = malloc(buf->size + 1);
+    if (*bytes != NULL)
+        memcpy(*bytes, buf->data, buf->size);
+    lf_buf_free(buf);
+    return *bytes == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
+}
+
 /* A canonical str: its text. */
 static lf_slice text_of(lf_slice value)
 {
@@ -216,14 +227,7 @@ int luaflow_run_part_read(luaflow *rt, uint64_t wide, int part, void **bytes, si
                                                              : &record.params,
                           &buf, err);
     lf_view_end(v);
-    if (rc != LUAFLOW_OK)
-        return rc;
-    *size = buf->size;
-    *bytes = malloc(buf->size + 1);
-    if (*bytes != NULL)
-        memcpy(*bytes, buf->data, buf->size);
-    lf_buf_free(buf);
-    return *bytes == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
+    return rc == LUAFLOW_OK ? give_bytes(buf, bytes, size, err) : rc;
 }
 
 /* ---- tags ---- */
@@ -234,12 +238,9 @@ typedef struct tagging {
     size_t n_add, n_remove;
 } tagging;
 
-static int compare_slices(const void *a, const void *b)
+static int by_text(const void *a, const void *b)
 {
-    const lf_slice *x = a, *y = b;
-    size_t least = x->size < y->size ? x->size : y->size;
-    int order = memcmp(x->data, y->data, least);
-    return order != 0 ? order : (x->size > y->size) - (x->size < y->size);
+    return lf_slice_compare(*(const lf_slice *)a, *(const lf_slice *)b);
 }
 
 static bool is_removed(const tagging *t, lf_slice tag)
@@ -270,7 +271,7 @@ static int change_tags(void *payload, lf_write *txn, luaflow_error *err)
     }
     for (size_t i = 0; i < t->n_add; i++)
         tags[n++] = lf_slice_of(t->add[i], strlen(t->add[i]));
-    qsort(tags, n, sizeof *tags, compare_slices);
+    qsort(tags, n, sizeof *tags, by_text);
     lf_bytes out = {0};
     uint32_t kept = 0;
     for (size_t i = 0; i < n; i++)
@@ -341,7 +342,7 @@ typedef struct passed {
 
 static int compare_passed(const void *a, const void *b)
 {
-    return compare_slices(&((const passed *)a)->name, &((const passed *)b)->name);
+    return lf_slice_compare(((const passed *)a)->name, ((const passed *)b)->name);
 }
 
 static int gather_passed(lf_view *v, uint32_t run, const lf_task_record *task, passed **out, size_t *n,
@@ -497,14 +498,7 @@ int luaflow_artifact_read(luaflow *rt, uint64_t wide_run, uint64_t wide_task, co
         return rc;
     rc = read_artifact(v, run, task, name, &buf, err);
     lf_view_end(v);
-    if (rc != LUAFLOW_OK)
-        return rc;
-    *size = buf->size;
-    *bytes = malloc(buf->size + 1);
-    if (*bytes != NULL)
-        memcpy(*bytes, buf->data, buf->size);
-    lf_buf_free(buf);
-    return *bytes == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
+    return rc == LUAFLOW_OK ? give_bytes(buf, bytes, size, err) : rc;
 }
 
 /* ---- logs ---- */

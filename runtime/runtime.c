@@ -1,6 +1,6 @@
 /* runtime.c -- implements luaflow.h: opens the house, closes it in reverse. */
 #include "runtime.h"
-#include "embedded.h"
+#include "clock.h"
 
 #include <errno.h>
 #include <lauxlib.h>
@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 struct luaflow_flow {
@@ -154,12 +153,7 @@ int luaflow_fd(const luaflow *rt) { return rt->events == NULL ? -1 : lf_events_f
 
 /* ---- events ---- */
 
-static double monotonic(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
+static double monotonic(void) { return (double)lf_tick_us() / 1e6; }
 
 static void deliver(lf_event *e)
 {

@@ -1,11 +1,13 @@
 /* sched.c -- the loop: plan, runners, writer.
  * Everything but lf_sched_open, _close, _start and _cancel happens on its thread. */
 #include "sched.h"
+#include "clock.h"
 #include "plan.h"
+#include "sched_recent.h"
+#include "thread.h"
 
+#include <errno.h>
 #include <event2/event.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 /* Batches are made to last about so long, and never longer than so many tasks, so that
@@ -43,9 +45,7 @@ typedef struct run {
     uint32_t pending;            /* tasks with the writer */
     uint64_t counted;            /* tasks started as of the last state letter */
     step_state *steps;
-    /* tasks before a join that are not committed yet, by number: open addressing */
-    lf_task **recent;
-    uint32_t n_recent, recent_room;
+    lf_recent recent;            /* tasks before a join that are not committed yet */
     lf_planned **taken;          /* BATCH_TASKS of them: scratch */
     lf_state_letter *last;       /* made at the start, so that ending needs no memory */
 } run;
@@ -69,59 +69,6 @@ typedef struct command {
     uint32_t run;
 } command;
 
-/* ---- tasks that a join may ask for before they are committed ---- */
-
-static uint32_t recent_slot(const run *r, uint32_t number)
-{
-    uint32_t at = number * 2654435761u & (r->recent_room - 1);
-    while (r->recent[at] != NULL && r->recent[at]->number != number)
-        at = (at + 1) & (r->recent_room - 1);
-    return at;
-}
-
-static bool recent_grow(run *r)
-{
-    uint32_t room = r->recent_room ? r->recent_room * 2 : 64, before = r->recent_room;
-    lf_task **old = r->recent, **fresh = calloc(room, sizeof *fresh);
-    if (fresh == NULL)
-        return false;
-    r->recent = fresh;
-    r->recent_room = room;
-    for (uint32_t i = 0; i < before; i++)
-        if (old[i] != NULL)
-            r->recent[recent_slot(r, old[i]->number)] = old[i];
-    free(old);
-    return true;
-}
-
-static bool recent_add(run *r, lf_task *t)
-{
-    if (r->n_recent * 2 >= r->recent_room && !recent_grow(r))
-        return false;
-    r->recent[recent_slot(r, t->number)] = t;
-    r->n_recent++;
-    return true;
-}
-
-static lf_task *recent_find(const run *r, uint32_t number)
-{
-    return r->n_recent == 0 ? NULL : r->recent[recent_slot(r, number)];
-}
-
-static void recent_remove(run *r, uint32_t number)
-{
-    if (recent_find(r, number) == NULL)
-        return;
-    uint32_t mask = r->recent_room - 1, hole = recent_slot(r, number);
-    r->recent[hole] = NULL;
-    r->n_recent--;
-    for (uint32_t at = (hole + 1) & mask; r->recent[at] != NULL; at = (at + 1) & mask) {
-        lf_task *t = r->recent[at]; /* may it stay behind the hole? */
-        r->recent[at] = NULL;
-        r->recent[recent_slot(r, t->number)] = t;
-    }
-}
-
 /* ---- runs ---- */
 
 static void hold_thing(void *thing) { lf_task_hold(thing); }
@@ -136,7 +83,7 @@ static void free_run(run *r)
     lf_facts_free(r->facts);
     luaflow_error_clear(&r->problem);
     free(r->steps);
-    free(r->recent);
+    lf_recent_fini(&r->recent);
     free(r->taken);
     free(r);
 }
@@ -202,14 +149,14 @@ static bool give_inputs(run *r, lf_planned *p, lf_task *t)
     p->inputs = NULL;
     t->split = lf_split_ref(opener->split);
     t->split_index = opener->split_index;
-    uint32_t room = r->n_recent < join->n ? r->n_recent : join->n;
+    uint32_t room = r->recent.n < join->n ? r->recent.n : join->n;
     if (room == 0)
         return true;
     join->live = malloc(room * sizeof *join->live);
     if (join->live == NULL)
         return false;
     for (uint32_t i = 0; i < join->n && join->n_live < room; i++) {
-        lf_task *input = recent_find(r, join->numbers[i]);
+        lf_task *input = lf_recent_find(&r->recent, join->numbers[i]);
         if (input != NULL)
             join->live[join->n_live++] = (lf_live_input){i, lf_task_hold(input)};
     }
@@ -310,7 +257,7 @@ static void end_task(run *r, lf_task *t)
     }
     bool keep = is_before_join(r, t);
     int rc = lf_plan_finish(r->plan, p, &decision);
-    if (rc == LUAFLOW_OK && keep && !recent_add(r, t))
+    if (rc == LUAFLOW_OK && keep && !lf_recent_add(&r->recent, t))
         rc = LUAFLOW_ENOMEM;
     if (rc == LUAFLOW_OK)
         return;
@@ -383,7 +330,7 @@ static void on_committed(lf_sched *s, lf_batch *b)
         lf_task *t = &b->tasks[i];
         if (t->outcome == LF_UNSTARTED)
             continue; /* it has run in another batch since, or will */
-        recent_remove(r, t->number);
+        lf_recent_remove(&r->recent, t->number);
         if (!kept)
             continue;
         luaflow_counts *counts = &r->steps[t->step].counts;
@@ -668,17 +615,12 @@ int lf_sched_open(lf_mailbox *box, lf_runner runner, lf_writer *writer, const lf
         s->on_mail = event_new(s->base, lf_mailbox_fd(box), EV_READ | EV_PERSIST, on_mail, s);
         s->on_tick = event_new(s->base, -1, EV_PERSIST, tick, s);
     }
-    int failed = -1;
-    if (s->on_mail != NULL && s->on_tick != NULL && event_add(s->on_mail, NULL) == 0) {
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        failed = pthread_create(&s->thread, NULL, loop, s);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-    }
+    int failed = ENOMEM;
+    if (s->on_mail != NULL && s->on_tick != NULL && event_add(s->on_mail, NULL) == 0)
+        failed = lf_thread_start(&s->thread, loop, s);
     if (failed != 0) {
         free_sched(s);
-        return lf_fail(err, LUAFLOW_ENOMEM, "cannot start the scheduler's thread");
+        return lf_fail(err, LUAFLOW_ENOMEM, "cannot start the scheduler's thread: %s", strerror(failed));
     }
     *out = s;
     return LUAFLOW_OK;

@@ -1,11 +1,11 @@
 /* seal.c -- what a task left, turned into its record. */
 #include "seal.h"
+#include "clock.h"
 #include "stepper.h"
 
 #include <lauxlib.h>
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { TYPE_CDATA = 10 }; /* lua_type of an FFI object; LuaJIT's header keeps it to itself */
 
@@ -331,10 +331,7 @@ void lf_seal(struct lf_stepper *s, int index)
 
 static int by_name(const void *a, const void *b)
 {
-    const lf_leaving *x = a, *y = b;
-    size_t least = x->name.size < y->name.size ? x->name.size : y->name.size;
-    int order = memcmp(x->name.data, y->name.data, least);
-    return order != 0 ? order : (x->name.size > y->name.size) - (x->name.size < y->name.size);
+    return lf_slice_compare(((const lf_leaving *)a)->name, ((const lf_leaving *)b)->name);
 }
 
 static bool pass_on(struct lf_stepper *s, uint32_t n_own, lf_slice name, const lf_found *found)
@@ -436,18 +433,11 @@ static void write_outputs(struct lf_stepper *s)
     }
 }
 
-static uint64_t monotonic_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
-}
-
 void lf_seal_begin(struct lf_stepper *s)
 {
     s->task->outcome = LF_UNSTARTED;
     s->started_us = lf_now_us();
-    s->started_tick = monotonic_us();
+    s->started_tick = lf_tick_us();
     lf_bytes_clear(&s->values);
     lf_bytes_clear(&s->outputs);
     lf_bytes_clear(&s->place);
@@ -463,7 +453,7 @@ static void write_record(struct lf_stepper *s, const lf_failure *failure)
     lf_task *t = s->task;
     lf_task_record record = {
         .step = t->step, .attempt = t->attempt, .worker = t->worker, .started_us = s->started_us,
-        .duration_us = monotonic_us() - s->started_tick};
+        .duration_us = lf_tick_us() - s->started_tick};
     lf_task_place(t, &s->place);
     if (t->join != NULL)
         lf_parents_put(&s->parents, t->join->numbers, t->join->n);

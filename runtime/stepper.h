@@ -1,5 +1,5 @@
-/* stepper.h -- what step.c and seal.c share: a Lua state prepared for one flow, and the
- * task it runs. Nobody else includes it. */
+/* stepper.h -- what the files of step and seal share: a Lua state prepared for one flow, and
+ * the task it runs. Nobody else includes it. */
 #ifndef LF_STEPPER_H
 #define LF_STEPPER_H
 
@@ -48,5 +48,11 @@ struct lf_stepper {
     luaflow_error problem; /* why the outcome cannot be kept */
     uint64_t started_us, started_tick;
 };
+
+/* step_natives.c: adds its functions to the table at the top.  [-0, +0, raises] */
+LF_RAISES void lf_step_natives(lua_State *L, struct lf_stepper *s);
+
+/* step_natives.c: pushes nil and the message of `err`, which it clears.  [-0, +2, raises] */
+LF_RAISES int lf_step_refuse(lua_State *L, luaflow_error *err);
 
 #endif

@@ -1,9 +1,9 @@
 /* task.c -- the envelope of a task, and the batch it travels in. */
 #include "task.h"
+#include "clock.h"
 #include "staged.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 lf_facts *lf_facts_new(uint32_t n_steps)
 {
@@ -173,13 +173,6 @@ void lf_task_place(const lf_task *t, lf_bytes *out)
         lf_place_put_index(out, t->index);
     if (t->turn > 1)
         lf_place_put_turn(out, t->turn);
-}
-
-uint64_t lf_now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
 }
 
 void lf_task_tell(const lf_task *t, lf_slice place, const char *step, luaflow_event event)

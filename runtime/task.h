@@ -183,9 +183,6 @@ static inline lf_slice lf_task_outputs(const lf_task *t)
 /* Appends its place (record.h). Only until it is sealed. */
 void lf_task_place(const lf_task *t, lf_bytes *out);
 
-/* Microseconds since 1970. */
-uint64_t lf_now_us(void);
-
 /* If anybody listens, posts an event about `t`: fills in run, task, step, path, attempt, worker and time
  * where they are not set. `place` is its place. */
 void lf_task_tell(const lf_task *t, lf_slice place, const char *step, luaflow_event event);

@@ -1,8 +1,10 @@
 /* writer.c -- the thread that makes things durable. */
 #include "writer.h"
 
-#include <pthread.h>
-#include <signal.h>
+#include "clock.h"
+#include "thread.h"
+
+#include <errno.h>
 #include <stdlib.h>
 
 /* One transaction takes so many tasks, or so many bytes of blobs, and no more. */
@@ -433,18 +435,11 @@ int lf_writer_open(lf_store *store, lf_mailbox *home, lf_writer **out, luaflow_e
     w->home = home;
     lf_queue_init(&w->group);
     w->box = lf_mailbox_new();
-    sigset_t all, before;
-    sigfillset(&all);
-    int failed = -1;
-    if (w->box != NULL) {
-        pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the host's threads */
-        failed = pthread_create(&w->thread, NULL, run, w);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-    }
+    int failed = w->box == NULL ? errno : lf_thread_start(&w->thread, run, w);
     if (failed != 0) {
         lf_mailbox_free(w->box);
         free(w);
-        return lf_fail(err, LUAFLOW_ENOMEM, "cannot start the writer's thread");
+        return lf_fail(err, LUAFLOW_ENOMEM, "cannot start the writer's thread: %s", strerror(failed));
     }
     *out = w;
     return LUAFLOW_OK;

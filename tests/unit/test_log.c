@@ -1,6 +1,7 @@
 /* test_log.c -- what a task prints is kept as it was written and told line by line; of a
  * long one it can be read while it runs. */
 #include "log.h"
+#include "clock.h"
 #include "unit.h"
 
 #include <pthread.h>

@@ -1,5 +1,6 @@
 /* test_task.c -- the envelope: whoever holds a task keeps its batch, and the last holder
  * frees all of it. */
+#include "clock.h"
 #include "tasks.h"
 
 #include <pthread.h>
