@@ -231,22 +231,20 @@ static void find_root(lf_check *c)
 
 static void check_last(lf_check *c)
 {
-    uint32_t n = 0, n_anywhere = 0;
     bool loose = false;
+    c->n_last = 0;
     for (uint32_t v = 0; v < c->n; v++) {
-        bool last = c->nodes[v].step.kind == LF_LAST && !c->nodes[v].broken;
         loose = loose || c->loose[v];
-        n_anywhere += last;
-        if (last && (c->reached[v] || c->root == LF_NONE))
-            c->pending[n++] = v;
+        if (c->nodes[v].step.kind == LF_LAST && !c->nodes[v].broken)
+            c->pending[c->n_last++] = v;
     }
-    if (n_anywhere == 0 && !loose && c->n > 0)
+    if (c->n_last == 0 && !loose && c->n > 0)
         LF_TELL(c, LF_NONE, "the flow has no last step: every step has a `next`; the last, "
                 "'finish' by convention, has none");
-    if (n < 2)
+    if (c->n_last < 2)
         return;
     lf_bytes_printf(&c->text, "steps ");
-    list_names(c, c->pending, n);
+    list_names(c, c->pending, c->n_last);
     LF_TELL(c, c->pending[0], " have no `next`, and a flow has one last step; give the others a "
             "`next`");
 }
@@ -277,10 +275,30 @@ static bool has_entry(const lf_check *c, uint32_t v)
     return false;
 }
 
+/* How the unknown targets of what is reached are called in a message: by their name if
+ * they have but one. NULL when there are none, or all were guessed. */
+static const char *unknown_targets(const lf_check *c)
+{
+    const char *name = NULL;
+    for (uint32_t v = 0; v < c->n; v++) {
+        const lf_node *from = &c->nodes[v];
+        for (uint32_t i = 0; c->reached[v] && c->loose[v] && i < from->step.n_next; i++) {
+            if (from->step.next[i] != LF_NONE || find_node(c, from->names[i]) != LF_NONE)
+                continue;
+            if (name != NULL && strcmp(name, from->names[i]) != 0)
+                return "";
+            name = from->names[i];
+        }
+    }
+    return name;
+}
+
 /* Tells of the steps that nobody goes to, each with those behind it. What the walk left
- * last is behind none that it left before, unless both are in one circle. */
+ * last is behind none that it left before, unless both are in one circle. Where a target
+ * is not known the step may be the one meant: then those behind it are not missed yet. */
 static void check_reached(lf_check *c)
 {
+    const char *unknown = unknown_targets(c);
     for (uint32_t v = 0; v < c->n; v++) {
         c->seen[v] = c->reached[v];
         if (c->nodes[v].broken && c->nodes[v].step.n_next == 0)
@@ -294,7 +312,11 @@ static void check_reached(lf_check *c)
         lf_bytes_printf(&c->text, "step '%s' is never reached: %s", name_of(c, v),
                         has_entry(c, v) ? "only steps that are never reached go to it"
                                         : "no step goes to it");
-        if (n > 1) {
+        if (unknown != NULL) {
+            bool one = *unknown != '\0';
+            lf_bytes_printf(&c->text, ", unless %s%s%s means it", one ? "'" : "",
+                            one ? unknown : "one of the unknown targets", one ? "'" : "");
+        } else if (n > 1) {
             lf_bytes_printf(&c->text, n > 2 ? " (nor are " : " (nor is ");
             list_names(c, c->path + 1, n - 1);
             lf_bytes_printf(&c->text, ", behind it)");
@@ -412,7 +434,7 @@ static void check_ends(lf_check *c)
 static void prepare(lf_check *c)
 {
     uint32_t **const numbers[] = {&c->order, &c->finished, &c->component, &c->seen, &c->low,
-                                  &c->path, &c->at, &c->pending, &c->repair};
+                                  &c->path, &c->at, &c->pending, &c->closes, &c->repair};
     bool **const flags[] = {&c->reached, &c->loose, &c->vague, &c->circular, &c->settled,
                             &c->forgiven};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)

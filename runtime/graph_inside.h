@@ -55,6 +55,7 @@ typedef struct lf_check {
 
     bool *reached;                  /* from the root */
     uint32_t *order, n_order;       /* what is reached, in topological order */
+    uint32_t n_last;                /* steps that have no `next`, reached or not */
     uint32_t *finished, n_finished; /* everything, as the depth-first walk left it */
     uint32_t *to;                   /* by edge: the targets that components follow */
     uint32_t *component;            /* by step: the same number in a circle; LF_NONE: in none */
@@ -66,6 +67,7 @@ typedef struct lf_check {
     lf_place *places; /* by edge */
     lf_place **stack; /* by step; a join's is the one after closing */
     bool *settled;    /* by step: a split of whose join nothing more is told */
+    uint32_t *closes; /* by step: how many splits are open after it, to be closed behind it */
     uint32_t *repair; /* by step: the last one on the way whose stack is a guess */
     bool *forgiven;   /* by step: its guess has excused a join too many */
 } lf_check;

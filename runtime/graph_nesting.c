@@ -121,7 +121,45 @@ static lf_place *reconcile(lf_check *c, uint32_t v, lf_place *a, lf_place *b)
 static void tell_straight(lf_check *c, uint32_t v, uint32_t from)
 {
     LF_TELL(c, from, "step '%s' goes straight to its join '%s'; at least one step stands between a "
-            "%s and its join", name_of(c, from), name_of(c, v), split_word(c, from));
+            "%s and its join; write function(self) if '%s' is no join", name_of(c, from),
+            name_of(c, v), split_word(c, from), name_of(c, v));
+}
+
+/* Goes on as if `v` were no join: only one branch arrives there, with `top` open, and
+ * what is behind it closes the split. Told already where it is reached straight. */
+static void drop_join(lf_check *c, uint32_t v, const lf_place *top, bool straight)
+{
+    c->nodes[v].step.is_join = false;
+    if (!straight)
+        LF_TELL(c, v, "step '%s' is a join (its function takes `inputs`) that is reached by one "
+                "branch of '%s' only, '%s'; write function(self) if it is no join", name_of(c, v),
+                name_of(c, top->split), arm_name(c, top));
+}
+
+/* Counts, from the last step back, the splits that the joins behind each step close. */
+static void count_closes(lf_check *c)
+{
+    for (uint32_t i = c->n_order; i-- > 0;) {
+        uint32_t v = c->order[i];
+        const lf_node *step = &c->nodes[v];
+        c->closes[v] = step->step.kind == LF_LAST && !step->broken ? 0 : LF_NONE;
+        for LF_EACH_OUT(c, v, k) {
+            const lf_edge *e = &c->edges[c->out[k]];
+            if (e->closes_loop || c->nodes[e->to].doubtful || c->closes[e->to] == LF_NONE)
+                continue;
+            uint32_t n = c->closes[e->to] + c->nodes[e->to].step.is_join;
+            c->closes[v] = is_split(step) && n > 0 ? n - 1 : n;
+            break;
+        }
+    }
+}
+
+/* Whether join `v`, where everything arrives on one way with `top` open, most likely
+ * takes its `inputs` by mistake: it closes what is closed behind it as well. */
+static bool is_superfluous(const lf_check *c, uint32_t v, const lf_place *top, bool straight)
+{
+    return (straight || c->nodes[top->split].step.kind == LF_BRANCH) && c->closes[v] != LF_NONE &&
+           c->closes[v] >= top->depth;
 }
 
 /* Gives join `v`, at which everything arrives with `top` open, its place. */
@@ -170,7 +208,7 @@ static void enter_step(lf_check *c, uint32_t v)
 {
     const lf_node *step = &c->nodes[v];
     uint32_t first = LF_NONE;
-    bool clash = false;
+    bool clash = false, straight = false, one_way = true;
     lf_place *stack = &lf_unknown;
     for LF_EACH_IN(c, v, i) {
         uint32_t e = c->in[i], from = c->edges[e].from;
@@ -181,8 +219,11 @@ static void enter_step(lf_check *c, uint32_t v)
             continue;
         if (c->repair[v] == LF_NONE)
             c->repair[v] = c->repair[from];
-        if (step->step.is_join && arrives == &c->places[e])
+        if (step->step.is_join && arrives == &c->places[e]) {
+            straight = true;
             tell_straight(c, v, from);
+        }
+        one_way = one_way && (first == LF_NONE || arrives == stack);
         if (first == LF_NONE) {
             first = e;
             stack = arrives;
@@ -196,20 +237,27 @@ static void enter_step(lf_check *c, uint32_t v)
     c->stack[v] = stack;
     if (clash)
         c->repair[v] = v;
-    else if (step->step.is_join && stack != &lf_unknown)
+    else if (!step->step.is_join || stack == &lf_unknown)
+        return;
+    else if (stack == NULL || !one_way || !is_superfluous(c, v, stack, straight))
         close_split(c, v, stack);
+    else
+        drop_join(c, v, stack, straight);
 }
 
-static void check_closed(lf_check *c, uint32_t v, uint32_t n_last)
+/* Nothing is open in the last step. Of several one may be no last step but have forgotten
+ * its `next`. */
+static void check_closed(lf_check *c, uint32_t v)
 {
     for (const lf_place *p = c->stack[v]; p != NULL; p = p->up) {
         uint32_t split = p->split;
-        if (c->settled[split] || (c->nodes[split].step.join != LF_NONE && n_last > 1))
+        if (c->settled[split] || (c->nodes[split].step.join != LF_NONE && c->n_last > 1))
             continue;
         c->settled[split] = true;
-        LF_TELL(c, split, "the %s of step '%s' is not joined: it is still open in '%s', the last "
-                "step; close it in a step that takes inputs, function(self, inputs)",
-                split_word(c, split), name_of(c, split), name_of(c, v));
+        LF_TELL(c, split, "the %s of step '%s' is not joined: it is still open in '%s', %s a step "
+                "that takes inputs, function(self, inputs)", split_word(c, split),
+                name_of(c, split), name_of(c, v),
+                c->n_last > 1 ? "which has no `next`; lead it to" : "the last step; close it in");
     }
 }
 
@@ -238,9 +286,7 @@ static void check_loop(lf_check *c, uint32_t e)
 
 void lf_check_nesting(lf_check *c)
 {
-    uint32_t n_last = 0;
-    for (uint32_t i = 0; i < c->n_order; i++)
-        n_last += c->nodes[c->order[i]].step.kind == LF_LAST;
+    count_closes(c);
     for (uint32_t v = 0; v < c->n; v++)
         c->repair[v] = LF_NONE;
     for (uint32_t i = 0; i < c->n_order; i++) {
@@ -261,7 +307,7 @@ void lf_check_nesting(lf_check *c)
     }
     for (uint32_t i = 0; i < c->n_order; i++)
         if (c->nodes[c->order[i]].step.kind == LF_LAST && !c->vague[c->order[i]])
-            check_closed(c, c->order[i], n_last);
+            check_closed(c, c->order[i]);
     for (uint32_t e = 0; e < c->n_edges; e++) {
         uint32_t u = c->edges[e].from;
         bool is_told = c->circular[u] && c->circular[c->edges[e].to] &&

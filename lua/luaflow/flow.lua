@@ -338,6 +338,8 @@ local function read_over(name, raw, step, bad)
     bad("has %s = %s; write the name of an artifact or parameter", name, shown(over))
   elseif over:sub(1, 1) == "_" then
     bad("has %s = %s, but names with _ first are never stored; choose another", name, shown(over))
+  elseif SELF_NAMES[over] then
+    bad("has %s = %s, but self has something of that name and no artifact can; choose another", name, shown(over))
   end
 end
 
@@ -575,6 +577,22 @@ local function read_param(name, raw, problems)
   return param
 end
 
+--- Names that differ in case alone have one variable of the environment.
+local function check_variables(list, problems)
+  local owners = {}
+  for _, param in ipairs(list) do
+    if is_identifier(param.name) then
+      local variable = params.variable(param.name)
+      local owner = owners[variable]
+      if owner then
+        problems:add(nil, "parameters '%s' and '%s' would both be given by the environment variable %s; rename one",
+          owner, param.name, variable)
+      end
+      owners[variable] = owner or param.name
+    end
+  end
+end
+
 local function read_params(raw, problems)
   local list, defaults, names = {}, {}, {}
   if raw == nil then return list, defaults, names end
@@ -594,6 +612,7 @@ local function read_params(raw, problems)
         (positive:gsub("_", "-")), positive)
     end
   end
+  check_variables(list, problems)
   return list, defaults, names
 end
 

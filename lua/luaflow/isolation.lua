@@ -121,8 +121,13 @@ local function keep_globals_apart()
   end
 end
 
---- What a worker's state needs beyond isolation.furnish. Once per state.
+local function refuse_exit(message)
+  os.exit = function() error(message, 2) end -- luacheck: ignore 122
+end
+
+--- What a worker's state needs beyond isolation.furnish, and after it. Once per state.
 function isolation.furnish_worker()
+  refuse_exit("os.exit needs isolate: set isolate = true on the step")
   start_programs()
   watch_default_files()
   keep_globals_apart()
@@ -132,9 +137,7 @@ end
 function isolation.furnish(directory)
   search_beside(directory)
   declare_once()
-  os.exit = function() -- luacheck: ignore 122
-    error("os.exit needs isolate: set isolate = true on the step", 2)
-  end
+  refuse_exit("a flow file must not call os.exit while it is loaded or gives a default; use error to refuse")
 end
 
 return isolation

@@ -8,6 +8,7 @@ local nearest = require "luaflow.nearest"
 local params = {}
 
 local MAX_EXACT = 2^53
+local MAX_DIGITS = 16 -- of 2^53
 local SHOWN = 60 -- letters of a value in a message
 
 --- The types, and how a message calls their values.
@@ -54,16 +55,34 @@ local function is_integer(value)
   return type(value) == "number" and value % 1 == 0 and math.abs(value) <= MAX_EXACT
 end
 
+--- The digits of a number as its text has them, without zeros in front, and how to write a
+--- number like that; nil for one that is not whole, or is a very long one.
+local function exact_digits(text)
+  local hex = text:match("^[+-]?0[xX]0*(%x+)$")
+  if hex then return hex:lower(), "%x" end
+  local whole, fraction, exponent = text:match("^[+-]?(%d*)%.?(%d*)[eE]?([+-]?%d*)$")
+  local digits, zeros = (whole .. fraction):match("^0*(.-)(0*)$")
+  if digits == "" then return "0", "%.0f" end
+  local n_zeros = #zeros - #fraction + (tonumber(exponent) or 0)
+  if n_zeros < 0 or n_zeros > MAX_DIGITS then return nil end
+  return digits .. ("0"):rep(n_zeros), "%.0f"
+end
+
+--- A number that was rounded is not the one that was given.
+local function read_integer(text)
+  local ok, number = read_number(text)
+  if not ok or number % 1 ~= 0 then return false end
+  local digits, format = exact_digits(text)
+  if digits and is_integer(number) and format:format(math.abs(number)) == digits then return true, number end
+  return false, "only whole numbers up to 2^53 are kept exactly"
+end
+
 local booleans = { ["true"] = true, yes = true, ["1"] = true, ["false"] = false, no = false, ["0"] = false }
 
 local read_text = {
   string = function(text) return true, text end,
   number = read_number,
-  integer = function(text)
-    local ok, number = read_number(text)
-    if not ok or not is_integer(number) then return false end
-    return true, number
-  end,
+  integer = read_integer,
   boolean = function(text)
     local value = booleans[text:lower()]
     return value ~= nil, value
@@ -167,6 +186,9 @@ end
 
 -- ---- all of a run's -------------------------------------------------------------
 
+--- The variable of the environment that stands in for an absent option.
+function params.variable(name) return "LUAFLOW_PARAM_" .. name:upper() end
+
 local function option(spec) return "--" .. spec.name:gsub("_", "-") end
 
 local function known_ones(wrong, names)
@@ -181,7 +203,7 @@ local function collect(specs, given)
   local known, names, found = {}, {}, {}
   for i, spec in ipairs(specs) do
     known[spec.name], names[i] = spec, spec.name
-    local variable = "LUAFLOW_PARAM_" .. spec.name:upper()
+    local variable = params.variable(spec.name)
     local text = os.getenv(variable)
     if text then found[spec.name] = { value = text, from = variable } end
   end

@@ -54,6 +54,38 @@ return { steps = {
   b = function(self) end,
 } }]], "'a'", "'b'", "wrong.lua:3")
 
+refuses("a forgotten next, though nothing leads to the last step then", [[
+return { steps = {
+  start = { next = "a", function(self) end },
+  a = { next = nil,
+    function(self) end },
+  finish = function(self) end,
+} }]], "'a' and 'finish' have no `next`", "wrong.lua:4", "never reached")
+
+refuses("a superfluous inputs, and tells nothing that follows", [[
+return { steps = {
+  start = { next = { "a", "b" },
+    function(self) end },
+  a = { next = "join", function(self, inputs) end },
+  b = { next = "join", function(self) end },
+  join = { next = "finish", function(self, inputs) end },
+  finish = function(self) end,
+} }]], "'a'", "wrong.lua:3", "write function(self)")
+
+refuses("foreach and switch over what can be no artifact", [[
+return { steps = {
+  start = { next = "work", foreach = "input", function(self) end },
+  work = { next = { "join", "join" }, switch = "get",
+    function(self) end },
+  join = function(self, inputs) end,
+} }]], "foreach = \"input\"", "switch = \"get\"", "wrong.lua:4")
+
+refuses("two parameters with one variable of the environment", [[
+return { params = { a = {}, A = {} }, steps = { start = function(self) end } }]],
+  "'A'", "'a'", "LUAFLOW_PARAM_A")
+
+refuses("os.exit in a flow file", "os.exit(0)", "wrong.lua:1", "must not call os.exit while it is loaded")
+
 refuses("a branch that is not joined", [[
 return { steps = {
   start = { next = { "a", "b" },

@@ -100,6 +100,7 @@ end
 refuses({ "--number", "abc" }, { "number", "abc" })
 refuses({ "--number=" }, { "number" })
 refuses({ "--whole", "1.5" }, { "whole", "integer", "1.5" })
+refuses({ "--whole", "9007199254740993" }, { "whole", "integer", "9007199254740993" })
 refuses({ "--whole=x" }, { "whole", "integer", "x" })
 refuses({ "--flag=maybe" }, { "flag", "boolean", "maybe" })
 refuses({ "--data", "{" }, { "data", "json", "{" })

@@ -164,6 +164,10 @@ describe("a transition", function()
       ["has switch = \"\"; write the name of an artifact or parameter"] = { next = { "a" }, switch = "" },
       ["has foreach = \"_x\", but names with _ first are never stored; choose another"] =
         { next = "a", foreach = "_x" },
+      ["has foreach = \"input\", but self has something of that name and no artifact can; choose another"] =
+        { next = "a", foreach = "input" },
+      ["has switch = \"get\", but self has something of that name and no artifact can; choose another"] =
+        { next = { "a" }, switch = "get" },
       ["has both foreach and switch; give one of them to a step of its own"] =
         { next = { "a", "b" }, foreach = "x", switch = "y" },
     } do
@@ -359,6 +363,11 @@ describe("a parameter", function()
     end
     assert.equal("parameter 'no_x' is also how --no-x switches 'x' off; choose another name",
       told { steps = {}, params = { x = { default = true }, no_x = {} } })
+  end)
+
+  it("has a variable of the environment to itself", function()
+    assert.equal("parameters 'Rate' and 'rate' would both be given by the environment variable LUAFLOW_PARAM_RATE; "
+      .. "rename one", told { steps = {}, params = { rate = {}, Rate = {}, rates = {} } })
   end)
 end)
 

@@ -150,15 +150,19 @@ describe("a module", function()
   end)
 end)
 
+local function assert_exit_says(sentence)
+  local ok, message = pcall(function() os.exit(0) end)
+  assert.is_false(ok)
+  assert.equal(sentence, message:match("isolation_spec.lua:%d+: (.*)"))
+end
+
 describe("os.exit", function()
-  it("says what it needs", function()
-    local ok, message = pcall(function() os.exit(0) end)
-    assert.is_false(ok)
-    assert.truthy(message:find("isolation_spec.lua:%d+: os.exit needs isolate: set isolate = true on the step$"))
+  it("is not for a flow file that is loaded", function()
+    assert_exit_says("a flow file must not call os.exit while it is loaded or gives a default; use error to refuse")
   end)
 end)
 
-describe("a program that a step starts", function()
+describe("in a worker,", function()
   setup(function()
     signals = ""
     isolation.furnish_worker()
@@ -169,32 +173,40 @@ describe("a program that a step starts", function()
     io.output, io.input = before.output, before.input -- luacheck: ignore 122
   end)
 
-  it("is started while the thread lets signals through", function()
-    local file = io.popen("echo hello")
-    assert.equal("open close ", signals)
-    assert.equal("hello\n", file:read("*a"))
-    file:close()
+  describe("os.exit", function()
+    it("says what it needs", function()
+      assert_exit_says("os.exit needs isolate: set isolate = true on the step")
+    end)
   end)
 
-  it("is told from one that changes the default files, which is noted", function()
-    signals = ""
-    assert.equal(before.output(), io.output())
-    assert.equal("", signals)
-    io.output(io.output())
-    assert.equal("io ", signals)
-  end)
+  describe("a program that a step starts", function()
+    it("is started while the thread lets signals through", function()
+      local file = io.popen("echo hello")
+      assert.equal("open close ", signals)
+      assert.equal("hello\n", file:read("*a"))
+      file:close()
+    end)
 
-  it("that cannot be started leaves them as they were", function()
-    signals = ""
-    local ok, message = pcall(function() io.popen() end)
-    assert.is_false(ok)
-    assert.truthy(message:find("isolation_spec.lua", 1, true))
-    assert.equal("open close ", signals)
-  end)
+    it("is told from one that changes the default files, which is noted", function()
+      signals = ""
+      assert.equal(before.output(), io.output())
+      assert.equal("", signals)
+      io.output(io.output())
+      assert.equal("io ", signals)
+    end)
 
-  it("and waited for is the state's business", function()
-    signals = ""
-    os.execute("true")
-    assert.equal("execute true", signals)
+    it("that cannot be started leaves them as they were", function()
+      signals = ""
+      local ok, message = pcall(function() io.popen() end)
+      assert.is_false(ok)
+      assert.truthy(message:find("isolation_spec.lua", 1, true))
+      assert.equal("open close ", signals)
+    end)
+
+    it("and waited for is the state's business", function()
+      signals = ""
+      os.execute("true")
+      assert.equal("execute true", signals)
+    end)
   end)
 end)

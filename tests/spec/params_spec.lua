@@ -40,7 +40,17 @@ describe("a text", function()
     assert.equal(2^53, read({ type = "integer" }, "9007199254740992"))
     assert.equal(-2^53, read({ type = "integer" }, "-9007199254740992"))
     assert.equal(1000, read({ type = "integer" }, "1e3"))
-    refuses("integer", { "1.5", "x", "", "9007199254740994", "1e16" }, "parameter 'x' takes an integer, not '%s' (--x)")
+    for text, value in pairs { ["0x20000000000000"] = 2^53, ["-0xFf"] = -255, ["0x0"] = 0, ["+007"] = 7, ["0"] = 0,
+      ["0.00"] = 0, ["2500e-2"] = 25, ["0.5e+1"] = 5, ["100.0"] = 100, ["9007199254740991.0"] = 2^53 - 1 } do
+      assert.equal(value, read({ type = "integer" }, text))
+    end
+    refuses("integer", { "1.5", "x", "", "1e-3", "0x", "1e999" }, "parameter 'x' takes an integer, not '%s' (--x)")
+  end)
+
+  it("is no integer when it would be rounded to one", function()
+    refuses("integer", { "9007199254740993", "-9007199254740993", "9007199254740994", "9007199254740992.5", "1e16",
+      "0x20000000000001", "1.00000000000000000001", "1e-400", "9007199254740993e0", "1e300" },
+      "parameter 'x' takes an integer, not '%s': only whole numbers up to 2^53 are kept exactly (--x)")
   end)
 
   it("is a boolean in any case", function()

@@ -136,6 +136,19 @@ TEST(an_error_names_file_and_line)
     CHECK_STR(refused("error('no place', 0)"), "flows/x.lua: no place");
 }
 
+TEST(os_exit_is_refused_while_a_flow_is_loaded_and_in_a_default)
+{
+    CHECK_STR(refused("\nos.exit(3)"),
+              "flows/x.lua:2: a flow file must not call os.exit while it is loaded or gives a "
+              "default; use error to refuse");
+    lf_flow *f = loaded("return { " START ", params = { n = { default = function() os.exit() end "
+                        "} } }");
+    CHECK_STR(resolved(f, NULL, 0, "value"),
+              "the default of parameter 'n' (--n) failed: flows/x.lua:1: a flow file must not call "
+              "os.exit while it is loaded or gives a default; use error to refuse");
+    lf_flow_free(f);
+}
+
 TEST(a_flow_file_returns_a_table)
 {
     CHECK_STR(refused(""), "flows/x.lua returns nil; a flow file returns a table: return { steps = "
@@ -154,8 +167,8 @@ TEST(all_problems_come_in_the_order_of_the_file)
               "flows/x.lua: the flow has an unknown key 'nam'; the nearest known one is 'name'\n"
               "flows/x.lua:3: step 'c' has a vararg function; write function(self), or "
               "function(self, inputs) for a join\n"
-              "flows/x.lua:3: step 'c' is never reached: no step goes to it; name it in the `next` "
-              "of another step, or remove it\n"
+              "flows/x.lua:3: step 'c' is never reached: no step goes to it, unless 'd' means it; "
+              "name it in the `next` of another step, or remove it\n"
               "flows/x.lua:4: step 'b' goes to 'd', which this flow does not have; the nearest "
               "step is 'b'\n"
               "flows/x.lua:4: step 'b' has retry = -1: write a whole number of further attempts, "

@@ -184,6 +184,41 @@ TEST(an_unknown_target_is_told_with_the_nearest_step_and_nothing_that_follows)
               "step is 'start'\n");
 }
 
+TEST(a_step_that_an_unknown_target_may_mean_is_told_without_those_behind_it)
+{
+    CHECK_STR(told("start: elsewhere_x; s1: finish; finish"),
+              "f.lua:1: step 'start' goes to 'elsewhere_x', which this flow does not have; the "
+              "nearest step is 'start'\n"
+              "f.lua:2: step 's1' is never reached: no step goes to it, unless 'elsewhere_x' means "
+              "it; name it in the `next` of another step, or remove it\n");
+    CHECK_STR(told("start: a b; a: faraway; b: elsewhere; s: j; join j: finish; finish"),
+              "f.lua:2: step 'a' goes to 'faraway', which this flow does not have; the nearest "
+              "step is 'a'\n"
+              "f.lua:3: step 'b' goes to 'elsewhere', which this flow does not have; the nearest "
+              "step is 'start'\n"
+              "f.lua:4: step 's' is never reached: no step goes to it, unless one of the unknown "
+              "targets means it; name it in the `next` of another step, or remove it\n");
+}
+
+TEST(an_unknown_target_hides_no_step_that_is_never_reached)
+{
+    CHECK_STR(told("start: a b; a: nowhere; b: j; join j: finish; island: finish; finish"),
+              "f.lua:2: step 'a' goes to 'nowhere', which this flow does not have; the nearest "
+              "step is 'start'\n"
+              "f.lua:5: step 'island' is never reached: no step goes to it, unless 'nowhere' means "
+              "it; name it in the `next` of another step, or remove it\n");
+    CHECK_STR(told("start: fnish; island: a; a: finish; finish"),
+              "f.lua:1: step 'start' goes to 'fnish', which this flow does not have; the nearest "
+              "step is 'finish'\n"
+              "f.lua:2: step 'island' is never reached: no step goes to it (nor is 'a', behind it); "
+              "name it in the `next` of another step, or remove it\n");
+    CHECK_STR(told("start: finish; a: nowhere; finish"),
+              "f.lua:2: step 'a' goes to 'nowhere', which this flow does not have; the nearest "
+              "step is 'start'\n"
+              "f.lua:2: step 'a' is never reached: no step goes to it; name it in the `next` of "
+              "another step, or remove it\n");
+}
+
 TEST(an_unreachable_step_is_told_with_those_behind_it)
 {
     CHECK_STR(told("start: finish; a: b; b: c; c: finish; finish"),
@@ -199,6 +234,11 @@ TEST(a_flow_has_one_last_step)
     CHECK_STR(told("start?: a b; a; b"),
               "f.lua:2: steps 'a' and 'b' have no `next`, and a flow has one last step; give the "
               "others a `next`\n");
+    CHECK_STR(told("start: a; a; finish"),
+              "f.lua:3: step 'finish' is never reached: no step goes to it; name it in the `next` "
+              "of another step, or remove it\n"
+              "f.lua:2: steps 'a' and 'finish' have no `next`, and a flow has one last step; give "
+              "the others a `next`\n");
     CHECK_STR(told("start: a; a?: start a"),
               "f.lua: the flow has no last step: every step has a `next`; the last, 'finish' by "
               "convention, has none\n");
@@ -212,6 +252,13 @@ TEST(what_splits_must_be_joined)
     CHECK_STR(told("start*: a; a*: b; b: j; join j"),
               "f.lua:1: the foreach of step 'start' is not joined: it is still open in 'j', "
               "the last step; close it in a step that takes inputs, function(self, inputs)\n");
+    CHECK_STR(told("start: s1; s1*: s5; s5; join j: finish; finish"),
+              "f.lua:4: step 'j' is never reached: no step goes to it (nor is 'finish', behind "
+              "it); name it in the `next` of another step, or remove it\n"
+              "f.lua:5: steps 'finish' and 's5' have no `next`, and a flow has one last step; give "
+              "the others a `next`\n"
+              "f.lua:2: the foreach of step 's1' is not joined: it is still open in 's5', which has "
+              "no `next`; lead it to a step that takes inputs, function(self, inputs)\n");
     CHECK_STR(told("start: a b; a: j; b: finish; join j: finish; finish"),
               "f.lua:5: step 'finish' is reached from inside the branch of 'start' (by 'b') and "
               "from outside it (by 'j'); join the branch before 'finish'\n");
@@ -333,10 +380,43 @@ TEST(a_split_and_its_join_have_a_step_between)
 {
     CHECK_STR(told("start*: j; join j"),
               "f.lua:1: step 'start' goes straight to its join 'j'; at least one step stands "
-              "between a foreach and its join\n");
+              "between a foreach and its join; write function(self) if 'j' is no join\n");
     CHECK_STR(told("start: a j; a: j; join j"),
               "f.lua:1: step 'start' goes straight to its join 'j'; at least one step stands "
-              "between a branch and its join\n");
+              "between a branch and its join; write function(self) if 'j' is no join\n");
+}
+
+TEST(a_superfluous_inputs_is_told_alone)
+{
+    CHECK_STR(told("start: s1; s1: s2 s3 s5; join s2: s6; s3: s6; s5: s6; join s6: finish; finish"),
+              "f.lua:2: step 's1' goes straight to its join 's2'; at least one step stands between "
+              "a branch and its join; write function(self) if 's2' is no join\n");
+    CHECK_STR(told("start*: s2; join s2: s7; join s7: finish; finish"),
+              "f.lua:1: step 'start' goes straight to its join 's2'; at least one step stands "
+              "between a foreach and its join; write function(self) if 's2' is no join\n");
+    CHECK_STR(told("start: a b; a: c; join c*: d; d: e; join e: j; b: j; join j"),
+              "f.lua:3: step 'c' is a join (its function takes `inputs`) that is reached by one "
+              "branch of 'start' only, 'a'; write function(self) if it is no join\n");
+    CHECK_STR(told("start*: w; join w?: w v; v: j; join j"),
+              "f.lua:1: step 'start' goes straight to its join 'w'; at least one step stands "
+              "between a foreach and its join; write function(self) if 'w' is no join\n");
+    CHECK_STR(told("start: a b; join a: j; join b: j; join j: k; join k"),
+              "f.lua:1: step 'start' goes straight to its join 'a'; at least one step stands "
+              "between a branch and its join; write function(self) if 'a' is no join\n"
+              "f.lua:1: step 'start' goes straight to its join 'b'; at least one step stands "
+              "between a branch and its join; write function(self) if 'b' is no join\n"
+              "f.lua:5: step 'k' is a join (its function takes `inputs`) that closes nothing: no "
+              "branch or foreach is open there; write function(self)\n");
+}
+
+TEST(a_join_that_lacks_a_step_before_it_is_told_alone)
+{
+    CHECK_STR(told("start*: o; o*: i; join i: j; join j: k; k"),
+              "f.lua:2: step 'o' goes straight to its join 'i'; at least one step stands between a "
+              "foreach and its join; write function(self) if 'i' is no join\n");
+    CHECK_STR(told("start*: j; join j*: a; a: k; join k: finish; finish"),
+              "f.lua:1: step 'start' goes straight to its join 'j'; at least one step stands "
+              "between a foreach and its join; write function(self) if 'j' is no join\n");
 }
 
 TEST(a_branch_names_two_or_more_different_steps)
@@ -404,9 +484,9 @@ TEST(all_problems_are_told_in_one_go)
     CHECK_STR(told("start: nowhere; lonely: finish; f*: x; x: finish; finish"),
               "f.lua:1: step 'start' goes to 'nowhere', which this flow does not have; the "
               "nearest step is 'lonely'\n"
-              "f.lua:2: step 'lonely' is never reached: no step goes to it (nor is 'finish', "
-              "behind it); name it in the `next` of another step, or remove it\n"
-              "f.lua:3: step 'f' is never reached: no step goes to it (nor is 'x', behind it); "
+              "f.lua:2: step 'lonely' is never reached: no step goes to it, unless 'nowhere' means "
+              "it; name it in the `next` of another step, or remove it\n"
+              "f.lua:3: step 'f' is never reached: no step goes to it, unless 'nowhere' means it; "
               "name it in the `next` of another step, or remove it\n");
     CHECK_STR(told("start: s1; finish; s1: s1; s2?: s1 finish"),
               "f.lua:4: step 's2' is never reached: no step goes to it (nor is 'finish', behind "
