@@ -393,8 +393,27 @@ local function dry_run(args)
   return cli.DONE
 end
 
+local NOT_APPLIED = { "catch", "env", "isolate", "resources", "retry", "timeout" }
+
+-- Attributes that this version checks, shows and stores, but does not act on.
+local function warn_of_attributes(about)
+  local found = {}
+  for _, name in ipairs(NOT_APPLIED) do
+    for _, step in ipairs(about.steps) do
+      if step[name] then
+        found[#found + 1] = name
+        break
+      end
+    end
+  end
+  if #found == 0 then return end
+  cli.warn(("luaflow: this version checks %s but does not act on %s; the flow runs without\n")
+    :format(table.concat(found, ", "), #found == 1 and "it" or "them"))
+end
+
 function run.run(args)
   local status, message, code
+  warn_of_attributes(args.about)
   if args.dry_run then
     status, message, code = dry_run(args)
   else
