@@ -96,6 +96,34 @@ int lf_inputs_load(lf_store *s, const lf_found *found, lf_buf **out, luaflow_err
     return rc;
 }
 
+int lf_inputs_same(lf_store *s, const lf_found *found, lf_slice bytes, bool *same,
+                   luaflow_error *err)
+{
+    lf_ref ref = found->ref;
+    *same = false;
+    if (ref.size != bytes.size)
+        return LUAFLOW_OK;
+    if (ref.kind == LF_REF_INLINE) {
+        *same = lf_slice_equal(ref.bytes, bytes);
+        return LUAFLOW_OK;
+    }
+    lf_buf *buf = found->blob != NULL ? lf_blob_bytes(found->blob) : NULL;
+    if (buf != NULL) {
+        *same = lf_slice_equal(lf_buf_slice(buf), bytes);
+        lf_buf_free(buf);
+        return LUAFLOW_OK;
+    }
+    if (found->blob != NULL)
+        ref.salt = lf_blob_salt(found->blob);
+    lf_view *view;
+    int rc = lf_view_begin(s, &view, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    rc = lf_view_blob_equal(view, &ref, bytes, same, err);
+    lf_view_end(view);
+    return rc;
+}
+
 /* ---- inputs of a join ---- */
 
 static const lf_task *live_input(const lf_join *j, uint32_t slot)
@@ -194,6 +222,7 @@ typedef struct draft {
 } draft;
 
 struct lf_merged {
+    lf_store *store;
     lf_bytes text;
     draft *drafts;
     lf_merged_entry *entries;
@@ -245,25 +274,41 @@ static bool grow(lf_merged *m)
     return true;
 }
 
-static bool same_content(const lf_merged *m, const draft *d, const lf_found *found)
+/* Two blobs of one key are compared, unless they are the same handle or both are in the store,
+ * where the salt tells. */
+static int same_content(lf_merged *m, const draft *d, const lf_found *found, bool *same,
+                        luaflow_error *err)
 {
-    lf_ref mine = d->ref;
-    if (mine.kind == LF_REF_INLINE)
-        mine.bytes.data = m->text.data + d->bytes_at;
-    return lf_ref_equal(&mine, &found->ref);
+    lf_found mine = {d->ref, d->blob};
+    if (mine.ref.kind == LF_REF_INLINE)
+        mine.ref.bytes.data = m->text.data + d->bytes_at;
+    bool is_key = mine.ref.kind == LF_REF_KEY && found->ref.kind == LF_REF_KEY;
+    if (is_key && mine.blob != found->blob && mine.ref.size == found->ref.size &&
+        lf_key_equal(&mine.ref.key, &found->ref.key)) {
+        lf_buf *bytes;
+        int rc = lf_inputs_load(m->store, &mine, &bytes, err);
+        if (rc != LUAFLOW_OK)
+            return rc;
+        rc = lf_inputs_same(m->store, found, lf_buf_slice(bytes), same, err);
+        lf_buf_free(bytes);
+        return rc;
+    }
+    *same = lf_ref_equal(&mine.ref, &found->ref);
+    return LUAFLOW_OK;
 }
 
 /* Enters what one input has. */
-static bool enter(lf_merged *m, lf_slice name, const lf_found *found)
+static int enter(lf_merged *m, lf_slice name, const lf_found *found, luaflow_error *err)
 {
     if (m->n == m->room && !grow(m))
-        return false;
+        return lf_fail_memory(err);
     uint32_t *at = place_of(m, name);
     if (*at != 0) {
         draft *d = &m->drafts[*at - 1];
-        if (!d->conflict && !same_content(m, d, found))
-            d->conflict = true;
-        return true;
+        bool same = true;
+        int rc = d->conflict ? LUAFLOW_OK : same_content(m, d, found, &same, err);
+        d->conflict = d->conflict || !same;
+        return rc;
     }
     draft *d = &m->drafts[m->n];
     *d = (draft){m->text.size, name.size, 0, found->ref, NULL, false};
@@ -272,10 +317,10 @@ static bool enter(lf_merged *m, lf_slice name, const lf_found *found)
     if (found->ref.kind == LF_REF_INLINE)
         lf_bytes_put(&m->text, found->ref.bytes.data, found->ref.bytes.size);
     if (m->text.failed)
-        return false;
+        return lf_fail_memory(err);
     d->blob = lf_blob_ref(found->blob);
     *at = ++m->n;
-    return true;
+    return LUAFLOW_OK;
 }
 
 static int enter_live(lf_merged *m, const lf_task *input, luaflow_error *err)
@@ -283,10 +328,10 @@ static int enter_live(lf_merged *m, const lf_task *input, luaflow_error *err)
     lf_walk w = walk_of(input);
     lf_slice name;
     lf_found found;
-    while (lf_inputs_next(&w, &name, &found))
-        if (!enter(m, name, &found))
-            return lf_fail_memory(err);
-    return LUAFLOW_OK;
+    int rc = LUAFLOW_OK;
+    while (rc == LUAFLOW_OK && lf_inputs_next(&w, &name, &found))
+        rc = enter(m, name, &found, err);
+    return rc;
 }
 
 static int enter_stored(lf_merged *m, lf_view *view, uint32_t run, uint32_t number,
@@ -299,20 +344,20 @@ static int enter_stored(lf_merged *m, lf_view *view, uint32_t run, uint32_t numb
     lf_slice name;
     lf_found found = {.blob = NULL};
     lf_reader r = lf_reader_of(record.outputs.data, record.outputs.size);
-    while (lf_output_next(&r, &name, &found.ref))
-        if (found.ref.kind != LF_REF_REMOVED && !enter(m, name, &found))
-            return lf_fail_memory(err);
-    if (record.base == 0)
-        return LUAFLOW_OK;
+    while (rc == LUAFLOW_OK && lf_output_next(&r, &name, &found.ref))
+        if (found.ref.kind != LF_REF_REMOVED)
+            rc = enter(m, name, &found, err);
+    if (rc != LUAFLOW_OK || record.base == 0)
+        return rc;
     if ((rc = lf_view_task(view, run, record.base, &base, err)) != LUAFLOW_OK)
         return rc;
     r = lf_reader_of(base.outputs.data, base.outputs.size);
-    while (lf_output_next(&r, &name, &found.ref)) {
+    while (rc == LUAFLOW_OK && lf_output_next(&r, &name, &found.ref)) {
         lf_ref hidden;
-        if (!lf_output_find(&record, name, &hidden) && !enter(m, name, &found))
-            return lf_fail_memory(err);
+        if (!lf_output_find(&record, name, &hidden))
+            rc = enter(m, name, &found, err);
     }
-    return LUAFLOW_OK;
+    return rc;
 }
 
 static int by_name(const void *a, const void *b)
@@ -345,6 +390,7 @@ int lf_inputs_merge(lf_store *s, const lf_task *t, lf_merged **out, luaflow_erro
     lf_merged *m = calloc(1, sizeof *m);
     if (m == NULL)
         return lf_fail_memory(err);
+    m->store = s;
     lf_view *view = NULL;
     int rc = lf_view_begin(s, &view, err);
     for (uint32_t slot = 0; rc == LUAFLOW_OK && slot < t->join->n; slot++) {

@@ -1,5 +1,5 @@
 /* pool.c -- N threads with a Lua state each. Batches wait in one queue that all workers
- * share, so that none waits behind a long task while another worker is idle. */
+ * share, so that no batch waits behind a long task while another worker is idle. */
 #include "pool.h"
 #include "clock.h"
 #include "step.h"
@@ -79,7 +79,7 @@ static void run_batch(worker *w, lf_batch *b)
     uint64_t began = lf_tick_us();
     for (uint32_t i = 0; i < b->n; i++) {
         lf_task *t = &b->tasks[i];
-        if (atomic_load_explicit(&b->facts->halted, memory_order_relaxed) ||
+        if (b->error.code != LUAFLOW_OK || atomic_load_explicit(&b->facts->halted, memory_order_relaxed) ||
             (i > 0 && lf_tick_us() - began > PATIENCE_US))
             break;
         lf_stepper *s = stepper_for(w, b->facts->flow, &b->error);

@@ -167,14 +167,12 @@ int luaflow_run_read(luaflow *rt, uint64_t wide, luaflow_run_info **out, luaflow
     rc = read_run(rt, v, run, out, err);
     lf_view_end(v);
     /* a run that ended between the snapshot and the look at its owner is no dead one */
-    if (rc == LUAFLOW_OK && (*out)->status == LUAFLOW_INTERRUPTED && (*out)->finished_at == 0 &&
-        lf_view_begin(rt->store, &v, err) == LUAFLOW_OK) {
-        luaflow_run_info *again;
-        rc = read_run(rt, v, run, &again, err);
-        lf_view_end(v);
+    if (rc == LUAFLOW_OK && (*out)->status == LUAFLOW_INTERRUPTED && (*out)->finished_at == 0) {
+        free(*out);
+        rc = lf_view_begin(rt->store, &v, err);
         if (rc == LUAFLOW_OK) {
-            free(*out);
-            *out = again;
+            rc = read_run(rt, v, run, out, err);
+            lf_view_end(v);
         }
     }
     return rc;

@@ -47,7 +47,8 @@ typedef struct run {
     step_state *steps;
     lf_recent recent;            /* tasks before a join that are not committed yet */
     lf_planned **taken;          /* BATCH_TASKS of them: scratch */
-    lf_state_letter *last;       /* made at the start, so that ending needs no memory */
+    lf_state_letter *last;       /* both made at the start, so that ending needs no memory */
+    lf_event *farewell;
 } run;
 
 struct lf_sched {
@@ -59,6 +60,7 @@ struct lf_sched {
     lf_writer *writer;
     const lf_staged *staged;
     run *runs;
+    uint32_t widest;             /* how many batches the runner may run at once by now */
     lf_queue to_writer;          /* gathered while letters are read, posted at once */
     bool stop;
 };
@@ -80,6 +82,7 @@ static void free_run(run *r)
         return;
     lf_plan_free(r->plan);
     lf_state_letter_free(r->last);
+    lf_event_free(r->farewell);
     lf_facts_free(r->facts);
     luaflow_error_clear(&r->problem);
     free(r->steps);
@@ -209,10 +212,10 @@ static bool is_full(const lf_sched *s, const run *r, uint32_t step)
 {
     if (r->pending > MAX_UNCOMMITTED || (r->pending > 0 && lf_staged_bytes(s->staged) > max_staged))
         return true;
-    bool alone = s->runs == r && r->next == NULL;
+    bool alone = s->runs == r && r->next == NULL && r->max_workers == s->widest;
     double mean = r->steps[step].mean_us;
     uint32_t ahead = alone && mean > 0 && mean < SHORT_US ? r->max_workers : 0;
-    return r->out_batches >= r->max_workers + ahead;
+    return r->out_batches >= (uint64_t)r->max_workers + ahead;
 }
 
 static void dispatch(lf_sched *s, run *r)
@@ -399,7 +402,14 @@ static void finish_run(lf_sched *s, run *r, luaflow_error *problem)
         event.message = luaflow_error_text(&r->problem);
         event.attempt = (uint32_t)-r->problem.code;
     }
-    lf_events_post(r->facts->events, lf_event_new(&event, r->facts->owner));
+    lf_event *e = lf_event_new(&event, r->facts->owner);
+    if (e == NULL) { /* the same without its words */
+        e = r->farewell;
+        r->farewell = NULL;
+        event.message = NULL;
+        e->told = event;
+    }
+    lf_events_post(r->facts->events, e);
     run **at = &s->runs;
     while (*at != r)
         at = &(*at)->next;
@@ -491,8 +501,11 @@ static void start_run(lf_sched *s, const lf_run_start *start)
         r->steps = calloc(start->facts->n_steps, sizeof *r->steps);
         r->taken = malloc(BATCH_TASKS * sizeof(void *));
         r->last = lf_state_letter_new(start->facts);
+        luaflow_event farewell = {.type = LUAFLOW_RUN_FINISHED, .run = start->facts->run};
+        r->farewell = lf_event_new(&farewell, start->facts->owner);
     }
-    if (r == NULL || r->plan == NULL || r->steps == NULL || r->taken == NULL || r->last == NULL) {
+    if (r == NULL || r->plan == NULL || r->steps == NULL || r->taken == NULL || r->last == NULL ||
+        r->farewell == NULL) {
         luaflow_event event = {.type = LUAFLOW_RUN_FINISHED, .run = start->facts->run,
                                .status = LUAFLOW_FAILED, .message = "out of memory",
                                .attempt = (uint32_t)-LUAFLOW_ENOMEM};
@@ -506,6 +519,8 @@ static void start_run(lf_sched *s, const lf_run_start *start)
         r->steps[i].batch = 1;
     r->next = s->runs;
     s->runs = r;
+    if (s->widest < r->max_workers)
+        s->widest = r->max_workers;
     s->runner.grow(s->runner.self, r->max_workers);
 }
 

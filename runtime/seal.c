@@ -103,11 +103,20 @@ static bool add_value(struct lf_stepper *s, lf_slice name)
         l.ref.kind = LF_REF_KEY;
         l.ref.key = lf_key_of(0, bytes.data, bytes.size);
     }
-    if (lf_seal_find(s, name, &before) && lf_ref_equal(&before.ref, &l.ref))
-        return true;
+    if (lf_seal_find(s, name, &before) && lf_ref_equal(&before.ref, &l.ref)) {
+        bool same;
+        if (lf_inputs_same(s->store, &before, bytes, &same, &s->problem) != LUAFLOW_OK)
+            return false;
+        if (same)
+            return true;
+    }
     if (l.ref.kind == LF_REF_INLINE) {
         l.at = s->values.size;
         lf_bytes_put(&s->values, bytes.data, bytes.size);
+        if (s->values.failed) {
+            lf_fail_memory(&s->problem);
+            return false;
+        }
     } else {
         lf_buf *buf = lf_buf_adopt(&s->value);
         l.blob = buf == NULL ? NULL : lf_blob_new(s->staged, &l.ref.key, buf);
@@ -489,14 +498,14 @@ void lf_seal_finish(struct lf_stepper *s, const lf_failure *failure)
     lf_task *t = s->task;
     if (failure == NULL && s->problem.code == LUAFLOW_OK && inherit(s))
         write_outputs(s);
-    lf_failure problem = {s->problem.message, NULL};
     static char no_memory[] = "not enough memory";
-    if (s->problem.code == LUAFLOW_ENOMEM || s->values.failed)
-        problem.message = no_memory;
-    if (failure == NULL && (s->problem.code != LUAFLOW_OK || s->values.failed))
-        failure = &problem;
-    else if (failure != NULL && failure->message == NULL)
-        failure = &(lf_failure){no_memory, failure->traceback};
+    lf_failure told = {s->problem.message, NULL};
+    if (failure != NULL)
+        told = *failure;
+    if (told.message == NULL)
+        told.message = no_memory;
+    if (failure != NULL || s->problem.code != LUAFLOW_OK)
+        failure = &told;
     t->outcome = failure == NULL ? LF_SUCCEEDED : LF_BROKE;
     write_record(s, failure);
     lf_log_end(s->log, t);

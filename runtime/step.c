@@ -24,6 +24,7 @@ enum { GARBAGE_KB = 32 * 1024 };
 
 static int perform(lua_State *L);
 static int seal_protected(lua_State *L);
+static int collect_inside(lua_State *L);
 
 static int furnish(lua_State *L)
 {
@@ -41,6 +42,8 @@ static int furnish(lua_State *L)
     s->reset = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushcfunction(L, perform);
     s->perform = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushcfunction(L, collect_inside);
+    s->collect = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushcfunction(L, seal_protected);
     s->seal = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_getglobal(L, "math");
@@ -275,12 +278,20 @@ static int seal_protected(lua_State *L)
     return 0;
 }
 
+static int collect_inside(lua_State *L)
+{
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    return 0;
+}
+
+/* In a protected call, since a finalizer may fail; it is then no task's business any more. */
 static void collect(lf_stepper *s)
 {
     lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->reset); /* task.lua lets go of the last task */
     lua_pushnil(s->L);
     lf_state_call(s->L, 1, 0, NULL);
-    lua_gc(s->L, LUA_GCCOLLECT, 0);
+    lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->collect);
+    lf_state_call(s->L, 0, 0, NULL);
     s->kept_kb = lua_gc(s->L, LUA_GCCOUNT, 0);
     lua_gc(s->L, LUA_GCSETPAUSE, s->kept_kb < SMALL_KB ? 400 : 200);
 }
@@ -297,11 +308,14 @@ void lf_stepper_run(lf_stepper *s, lf_task *t)
     lua_pushlightuserdata(L, s);
     int rc = lf_state_call(L, 1, 1, &failure);
     lf_log_mute(s->log, false);
+    s->busy = false;
     if (rc == LUAFLOW_OK) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, s->seal);
         lua_insert(L, -2);
         lua_pushlightuserdata(L, s);
+        s->busy = true; /* a finalizer must not change what is being walked */
         rc = lf_state_call(L, 2, 0, &failure);
+        s->busy = false;
     }
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->globals);
     lua_replace(L, LUA_GLOBALSINDEX);

@@ -13,6 +13,30 @@ enum { GATHER = 256 };
 
 static lf_stepper *self_of(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
 
+/* The stepper, for functions that read for the task that runs. A finalizer may call them when
+ * no task does, or while one of them is at work. */
+LF_RAISES static lf_stepper *reader_of(lua_State *L)
+{
+    lf_stepper *s = self_of(L);
+    if (s->task == NULL)
+        luaL_error(L, "no task runs that could read this");
+    if (s->busy)
+        luaL_error(L, "a finalizer cannot read artifacts");
+    return s;
+}
+
+/* The same in a join, for the input that argument 1 numbers from 1. */
+LF_RAISES static lf_stepper *join_of(lua_State *L, uint32_t *slot)
+{
+    lf_stepper *s = reader_of(L);
+    lua_Number number = slot != NULL ? luaL_checknumber(L, 1) : 1;
+    if (s->task->join == NULL || (slot != NULL && !(number >= 1 && number <= s->task->join->n)))
+        luaL_error(L, "the task that runs has no such input");
+    if (slot != NULL)
+        *slot = (uint32_t)number - 1;
+    return s;
+}
+
 static lf_slice name_at(lua_State *L, int index)
 {
     size_t size;
@@ -33,10 +57,12 @@ LF_RAISES int lf_step_refuse(lua_State *L, luaflow_error *err)
 LF_RAISES static int answer(lua_State *L, lf_slice bytes)
 {
     luaflow_error err = LUAFLOW_ERROR_INIT;
+    lf_stepper *s = self_of(L);
     lua_pushboolean(L, 1);
-    if (lf_codec_decode(L, bytes, &err) != LUAFLOW_OK)
-        return lf_step_refuse(L, &err);
-    return 2;
+    s->busy = true; /* a collection may run finalizers; should this raise, the next task begins anew */
+    int rc = lf_codec_decode(L, bytes, &err);
+    s->busy = false;
+    return rc == LUAFLOW_OK ? 2 : lf_step_refuse(L, &err);
 }
 
 static void let_go(lf_stepper *s)
@@ -45,8 +71,8 @@ static void let_go(lf_stepper *s)
     s->loaded = NULL;
 }
 
-/* The same for something found. The loaded bytes are the stepper's until the next load,
- * so that decoding may run out of memory without losing them. */
+/* The same for something found. The loaded bytes are the stepper's meanwhile, so that decoding
+ * may run out of memory without losing them. */
 LF_RAISES static int answer_found(lua_State *L, lf_stepper *s, const lf_found *found)
 {
     if (found->ref.kind == LF_REF_INLINE)
@@ -62,7 +88,7 @@ LF_RAISES static int answer_found(lua_State *L, lf_stepper *s, const lf_found *f
 
 static int native_fetch(lua_State *L)
 {
-    lf_stepper *s = self_of(L);
+    lf_stepper *s = reader_of(L);
     lf_found found;
     if (lf_seal_find(s, name_at(L, 1), &found))
         return answer_found(L, s, &found);
@@ -72,7 +98,7 @@ static int native_fetch(lua_State *L)
 
 static int native_param(lua_State *L)
 {
-    lf_stepper *s = self_of(L);
+    lf_stepper *s = reader_of(L);
     lf_slice value = lf_inputs_param(lf_buf_slice(s->task->batch->facts->params), name_at(L, 1));
     if (value.size > 0)
         return answer(L, value);
@@ -82,7 +108,7 @@ static int native_param(lua_State *L)
 
 static int native_element(lua_State *L)
 {
-    const lf_task *t = self_of(L)->task;
+    const lf_task *t = reader_of(L)->task;
     luaflow_error err = LUAFLOW_ERROR_INIT;
     lua_pushboolean(L, 1);
     if (t->split == NULL)
@@ -94,7 +120,7 @@ static int native_element(lua_State *L)
 
 static int native_foreach_stack(lua_State *L)
 {
-    const lf_stepper *s = self_of(L);
+    const lf_stepper *s = reader_of(L);
     const lf_task *t = s->task;
     luaflow_error err = LUAFLOW_ERROR_INIT;
     int depth = 0;
@@ -126,7 +152,7 @@ static int native_flow_name(lua_State *L)
 
 static int native_is_join(lua_State *L)
 {
-    lua_pushboolean(L, self_of(L)->task->join != NULL);
+    lua_pushboolean(L, reader_of(L)->task->join != NULL);
     return 1;
 }
 
@@ -134,8 +160,8 @@ static int native_is_join(lua_State *L)
 
 static int native_load(lua_State *L)
 {
-    lf_stepper *s = self_of(L);
-    uint32_t slot = (uint32_t)luaL_checkinteger(L, 1) - 1;
+    uint32_t slot;
+    lf_stepper *s = join_of(L, &slot);
     luaflow_error err = LUAFLOW_ERROR_INIT;
     lf_gathered got = {.found = false};
     lf_bytes_clear(&s->scratch);
@@ -154,7 +180,7 @@ static int native_load(lua_State *L)
  * a message. */
 static int native_collect(lua_State *L)
 {
-    lf_stepper *s = self_of(L);
+    lf_stepper *s = join_of(L, NULL);
     lf_slice name = name_at(L, 1);
     bool has_default = lua_toboolean(L, 2);
     uint32_t n = s->task->join->n;
@@ -192,8 +218,8 @@ static int native_collect(lua_State *L)
 /* Pushes the path of an input, "a[3]", or the error. */
 static int native_input_path(lua_State *L)
 {
-    lf_stepper *s = self_of(L);
-    uint32_t slot = (uint32_t)luaL_checkinteger(L, 1) - 1, step = 0;
+    uint32_t slot, step = 0;
+    lf_stepper *s = join_of(L, &slot);
     luaflow_error err = LUAFLOW_ERROR_INIT;
     lf_bytes_clear(&s->scratch);
     lf_bytes_clear(&s->path);
@@ -221,7 +247,7 @@ LF_RAISES static void push_name(lua_State *L, const char *name, uint32_t slot, i
  * the step that reached the join. */
 static int native_input_names(lua_State *L)
 {
-    lf_stepper *s = self_of(L);
+    lf_stepper *s = join_of(L, NULL);
     const lf_join *join = s->task->join;
     const lf_step *opener = lf_graph_step(s->graph, join->step);
     luaflow_error err = LUAFLOW_ERROR_INIT;
@@ -246,7 +272,7 @@ static int native_input_names(lua_State *L)
 /* merge() -> names, and whether each is in conflict; or nil and a message. */
 static int native_merge(lua_State *L)
 {
-    lf_stepper *s = self_of(L);
+    lf_stepper *s = reader_of(L);
     luaflow_error err = LUAFLOW_ERROR_INIT;
     if (s->merged == NULL && lf_inputs_merge(s->store, s->task, &s->merged, &err) != LUAFLOW_OK)
         return lf_step_refuse(L, &err);
@@ -275,7 +301,7 @@ static bool is_propagated(const lf_stepper *s, uint32_t n, const lf_merged_entry
 /* propagate(names): the join passes these on too. */
 static int native_propagate(lua_State *L)
 {
-    lf_stepper *s = self_of(L);
+    lf_stepper *s = reader_of(L);
     uint32_t before = s->n_propagated; /* by earlier calls in this task */
     size_t n = lua_objlen(L, 1);
     const lf_merged_entry **chosen = realloc(s->propagated, (s->n_propagated + n + 1) * sizeof *chosen);

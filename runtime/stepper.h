@@ -24,12 +24,13 @@ struct lf_stepper {
     lf_log *log;
     lua_State *L;
     /* references into the registry */
-    int chunk, perform, seal, run, reset, originals, settled, randomseed, globals, inherit;
+    int chunk, perform, seal, collect, run, reset, originals, settled, randomseed, globals, inherit;
     int began_kb;         /* Lua's memory when the state was new */
     int kept_kb;          /* and after the last full collection */
     uint64_t tasks;
     uint32_t known_run;
     int alone;            /* step functions of a chunk that need not run anew, or LUA_NOREF */
+    bool busy;            /* bytes are being decoded or values encoded */
     bool io_changed;      /* a step called io.output(…) or io.input(…) */
     /* the task that runs */
     lf_task *task;

@@ -288,13 +288,20 @@ static int open_store(lf_store *s, luaflow_error *err)
     return rc == 0 ? LUAFLOW_OK : lf_lmdb_fail(s->dir, "open", rc, err);
 }
 
+static void free_view(lf_view *v)
+{
+    if (v->tasks != NULL)
+        mdb_cursor_close(v->tasks);
+    mdb_txn_abort(v->txn);
+    free(v);
+}
+
 static void shut_store(lf_store *s)
 {
     while (s->idle != NULL) {
         lf_view *v = s->idle;
         s->idle = v->next;
-        mdb_txn_abort(v->txn);
-        free(v);
+        free_view(v);
     }
     close_env(s->env);
     s->env = NULL;
@@ -484,14 +491,6 @@ const char *lf_store_dir(const lf_store *s) { return s->dir; }
 const char *lf_store_library(void) { return mdb_version(NULL, NULL, NULL); }
 
 /* ---- views ---- */
-
-static void free_view(lf_view *v)
-{
-    if (v->tasks != NULL)
-        mdb_cursor_close(v->tasks);
-    mdb_txn_abort(v->txn);
-    free(v);
-}
 
 static lf_view *take_idle(lf_store *s)
 {

@@ -35,6 +35,11 @@ void lf_view_end(lf_view *v); /* accepts NULL */
  * caller frees `*out`. */
 int lf_view_blob(lf_view *v, const lf_ref *ref, lf_buf **out, luaflow_error *err);
 
+/* Whether the blob behind `ref` is these bytes: compared where they lie, one by one. One that
+ * is missing or damaged is not. */
+int lf_view_blob_equal(lf_view *v, const lf_ref *ref, lf_slice bytes, bool *same,
+                       luaflow_error *err);
+
 /* A finished task's record, checked. LUAFLOW_ENOTFOUND when it is not there. */
 int lf_view_task(lf_view *v, uint32_t run, uint32_t task, lf_task_record *out, luaflow_error *err);
 
@@ -72,6 +77,9 @@ int lf_view_logs(lf_view *v, uint32_t run, uint32_t after, uint32_t *tasks, uint
                  size_t max, size_t *n, luaflow_error *err);
 
 /* ---- writing ---- */
+
+/* So much of one blob is written in one transaction: dirty pages are memory. */
+#define LF_BLOB_AT_ONCE ((size_t)64 << 20)
 
 /* A write transaction. Nothing is seen by others, or durable, before
  * lf_write_commit; but one with very large blobs may commit what it has so far

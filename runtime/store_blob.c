@@ -8,7 +8,7 @@
 enum { PLAIN = 0, CHUNKED = 1 };
 
 #define CHUNK   ((size_t)4 << 20)  /* contiguous free pages for so much are easily found */
-#define AT_ONCE ((size_t)64 << 20) /* of one blob in one transaction: dirty pages are memory */
+#define AT_ONCE LF_BLOB_AT_ONCE
 
 static void key_blob(lf_entry_key *k, const lf_key *key, uint8_t salt)
 {
@@ -161,6 +161,17 @@ static int same_bytes(struct blob *b, lf_slice bytes, bool *same, luaflow_error 
     }
     *same = !b->broken;
     return LUAFLOW_OK;
+}
+
+int lf_view_blob_equal(lf_view *v, const lf_ref *ref, lf_slice bytes, bool *same,
+                       luaflow_error *err)
+{
+    struct blob b;
+    int rc = find_blob(v, &ref->key, ref->salt, &b, err);
+    *same = false;
+    if (rc == LUAFLOW_ENOTFOUND)
+        return LUAFLOW_OK;
+    return rc == LUAFLOW_OK ? same_bytes(&b, bytes, same, err) : rc;
 }
 
 /* Whether the stored blob is what its key says. */

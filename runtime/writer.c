@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "thread.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -140,35 +141,38 @@ static int put_state(lf_writer *w, lf_facts *facts, const lf_state_letter *final
 
 /* ---- writing ---- */
 
-static int put_blob(lf_writer *w, lf_blob *blob, uint8_t *salt, luaflow_error *err)
+static int put_blob(lf_writer *w, lf_blob *blob, luaflow_error *err)
 {
+    uint8_t salt = 0;
     lf_buf *bytes = lf_blob_bytes(blob);
-    if (bytes == NULL) { /* stored by an earlier try of this batch */
-        *salt = lf_blob_salt(blob);
-        return LUAFLOW_OK;
-    }
-    int rc = lf_write_blob(w->txn, lf_blob_key(blob), lf_buf_slice(bytes), salt, err);
+    assert(bytes != NULL); /* a batch is committed once */
+    int rc = lf_write_blob(w->txn, lf_blob_key(blob), lf_buf_slice(bytes), &salt, err);
     w->n_bytes += bytes->size;
     lf_buf_free(bytes);
     if (rc == LUAFLOW_OK)
-        lf_blob_settle(blob, *salt);
+        lf_blob_settle(blob, salt);
     return rc;
 }
 
-/* Puts the blobs that `t` made, and finds the record as it is to be stored: that of the
- * batch, or a copy in which the salts of colliding blobs are set. */
-static int put_blobs(lf_writer *w, const lf_task *t, lf_slice *record, luaflow_error *err)
+/* Puts the blobs that the batch's tasks made. All of them before any record: a very large one
+ * may commit what there is on its way. */
+static int put_blobs(lf_writer *w, const lf_batch *b, luaflow_error *err)
+{
+    int rc = LUAFLOW_OK;
+    for (uint32_t i = 0; rc == LUAFLOW_OK && i < b->n_held; i++)
+        if (b->held[i].own && b->held[i].blob != NULL)
+            rc = put_blob(w, b->held[i].blob, err);
+    return rc;
+}
+
+/* Finds the record as it is to be stored: that of the batch, or a copy in which the salts of
+ * colliding blobs are set. */
+static int settle_record(lf_writer *w, const lf_task *t, lf_slice *record, luaflow_error *err)
 {
     *record = lf_task_record_bytes(t);
     for (uint32_t i = 0; i < t->n_held; i++) {
         const lf_held *held = &t->batch->held[t->held_at + i];
-        uint8_t salt = 0;
-        if (held->blob == NULL)
-            continue;
-        if (!held->own)
-            salt = lf_blob_salt(held->blob);
-        else if (put_blob(w, held->blob, &salt, err) != LUAFLOW_OK)
-            return LUAFLOW_ESTORE;
+        uint8_t salt = held->blob == NULL ? 0 : lf_blob_salt(held->blob);
         if (salt == 0)
             continue;
         if (record->data != w->record.data) {
@@ -220,12 +224,15 @@ static int put_batch(lf_writer *w, lf_batch *b, luaflow_error *err)
             return lf_fail_memory(err);
         w->numbers_room = b->n;
     }
+    int put = put_blobs(w, b, err);
+    if (put != LUAFLOW_OK)
+        return put;
     for (uint32_t i = 0; i < b->n; i++) {
         const lf_task *t = &b->tasks[i];
         if (t->outcome == LF_UNSTARTED)
             continue;
         lf_slice record;
-        int rc = put_blobs(w, t, &record, err);
+        int rc = settle_record(w, t, &record, err);
         if (rc == LUAFLOW_OK)
             rc = lf_write_task(w->txn, run, t->number, record, err);
         if (rc == LUAFLOW_OK && t->log_size > 0) {
@@ -385,6 +392,19 @@ static void take_in(lf_writer *w, lf_letter *l, luaflow_error *err)
         put_letter(w, l, err);
 }
 
+/* Whether writing the letter may commit on its way: what came before must be whole by then. */
+static bool is_huge(lf_letter *l)
+{
+    const lf_batch *b = l->kind == LF_LETTER_BATCH ? batch_of(l) : NULL;
+    bool huge = false;
+    for (uint32_t i = 0; b != NULL && !huge && i < b->n_held; i++) {
+        lf_buf *bytes = b->held[i].blob == NULL ? NULL : lf_blob_bytes(b->held[i].blob);
+        huge = bytes != NULL && bytes->size > LF_BLOB_AT_ONCE;
+        lf_buf_free(bytes);
+    }
+    return huge;
+}
+
 /* Writes letters until a transaction is full or there are no more; true when told to stop. */
 static bool write_letters(lf_writer *w, lf_queue *letters)
 {
@@ -401,6 +421,9 @@ static bool write_letters(lf_writer *w, lf_queue *letters)
             answer_call(w, LF_OF(l, call_letter, letter));
         } else if (facts_of(l)->lost.code != LUAFLOW_OK && !is_final(l)) {
             refuse(w, l);
+        } else if (is_huge(l) && !lf_queue_empty(&w->group)) {
+            lf_queue_push_front(letters, &l->node);
+            commit_group(w, &err);
         } else {
             take_in(w, l, &err);
         }

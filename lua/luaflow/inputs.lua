@@ -4,15 +4,17 @@
 -- Kept here: a flow may change its state's libraries, but not what luaflow says.
 local concat, format, sort = table.concat, string.format, table.sort
 local error, ipairs, pairs, rawget, select = error, ipairs, pairs, rawget, select
-local setmetatable, tostring, type = setmetatable, tostring, type
+local getmetatable, setmetatable, tostring, type = getmetatable, setmetatable, tostring, type
 
 local inputs = {}
 
 local native   -- reads the store, see step.c
 local join     -- the step's name, for messages
 local cache    -- slot → { name = value } of what was read
+local current  -- the list of the join that runs, or nil
 
-local SLOT = {} -- the one field of an input
+local SLOT = {} -- of an input, its place in the list
+local LIST = {} -- of its metatable, the list
 
 local function missing(slot, name, level)
   error(format("flow %s has no artifact '%s' in %s, input %d of step %s",
@@ -37,9 +39,14 @@ end
 
 local methods = {}
 
+local function check(list, level)
+  if list ~= current then error("these inputs belong to a join that has ended", level + 1) end
+end
+
 local function slot_of(input, method)
   local slot = type(input) == "table" and rawget(input, SLOT)
   if not slot then error(format("write input:%s(…), with a colon", method), 3) end
+  check(getmetatable(input)[LIST], 3)
   return slot
 end
 
@@ -57,22 +64,31 @@ function methods.get(input, name, default)
   return default
 end
 
-local Input = {}
+-- What all inputs of one join have in common.
+local function new_metatable(list)
+  local Input = { [LIST] = list }
 
-function Input.__index(input, name)
-  local method = methods[name]
-  if method then return method end
-  local slot = rawget(input, SLOT)
-  local found, value = find(slot, name)
-  if found then return value end
-  missing(slot, name, 2)
+  function Input.__index(input, name)
+    local method = methods[name]
+    if method then return method end
+    check(list, 2)
+    local slot = rawget(input, SLOT)
+    local found, value = find(slot, name)
+    if found then return value end
+    missing(slot, name, 2)
+  end
+
+  function Input.__newindex(_, name)
+    error(format("artifact '%s' of an input cannot be set: assign it to self", tostring(name)), 2)
+  end
+
+  function Input.__tostring(input)
+    if list ~= current then return "<input of a join that has ended>" end
+    return format("<input %s>", native.input_path(rawget(input, SLOT)))
+  end
+
+  return Input
 end
-
-function Input.__newindex(_, name)
-  error(format("artifact '%s' of an input cannot be set: assign it to self", tostring(name)), 2)
-end
-
-function Input.__tostring(input) return format("<input %s>", native.input_path(rawget(input, SLOT))) end
 
 local Inputs = {}
 local list_methods = {}
@@ -81,6 +97,7 @@ local list_methods = {}
 --- default is given.
 function list_methods.collect(list, name, ...)
   if type(list) ~= "table" then error("write inputs:collect(…), with a colon", 2) end
+  check(list, 2)
   if type(name) ~= "string" then
     error(format("inputs:collect needs the name of an artifact, not a %s", type(name)), 2)
   end
@@ -112,12 +129,17 @@ function inputs.new(step_name, count, names)
   join = step_name
   cache = {}
   local list = {}
+  local Input = new_metatable(list)
   for slot = 1, count do list[slot] = setmetatable({ [SLOT] = slot }, Input) end
   for _, entry in ipairs(names) do
     if rawget(list, entry.name) == nil then list[entry.name] = list[entry.slot] end
   end
-  return setmetatable(list, Inputs)
+  current = setmetatable(list, Inputs)
+  return current
 end
+
+--- The join has ended: what it was given cannot be read any more.
+function inputs.finish() current, cache = nil, nil end
 
 function inputs.bind(functions) native = functions end
 

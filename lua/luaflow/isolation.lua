@@ -13,14 +13,14 @@ local function search_beside(directory)
   package.path = directory .. "/?.lua;" .. directory .. "/?/init.lua;" .. package.path
   local require_module = require
   function globals.require(name)
-    local module = package.loaded[name]
-    if module then return module end
     local environment = getfenv(0)
+    local before = package.loaded[name]
     setfenv(0, globals)
     local ok, result = pcall(require_module, name)
     setfenv(0, environment)
-    if not ok then error(result, 2) end
-    return result
+    if ok then return result end
+    if before == nil then package.loaded[name] = nil end -- else the next one finds a leftover
+    error(result, 2)
   end
 end
 
@@ -113,7 +113,7 @@ local function keep_globals_apart()
   local original = getfenv
   function globals.getfenv(f)
     if f == nil then f = 1 end
-    if type(f) == "number" and f > 0 then f = f + 1 end
+    if type(f) == "number" and f > 0 then f = f + 2 end -- this function, and pcall
     local ok, environment = pcall(original, f)
     if not ok then error(environment, 2) end
     if environment == globals then return original(0) end

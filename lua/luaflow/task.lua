@@ -253,6 +253,7 @@ end
 
 --- Forgets what the last task read. With the flow's description another run begins.
 function task.reset(description)
+  if current_inputs then inputs.finish() end
   current, current_inputs, element = nil, nil, nil
   if next(registered) ~= nil then forget_classes() end
   if next(settled) ~= nil then

@@ -114,7 +114,8 @@ typedef struct luaflow_options {
  * used. The caller closes `*out`. */
 LUAFLOW_API int luaflow_open(const luaflow_options *options, luaflow **out, luaflow_error *err);
 
-/* Cancels what runs, waits for steps that are running, frees. Accepts NULL. */
+/* Cancels what runs, waits for steps that are running, frees. Accepts NULL. Not
+ * from within a callback. */
 LUAFLOW_API void luaflow_close(luaflow *rt);
 
 /* A descriptor that is readable when events wait for luaflow_poll; -1 before
@@ -237,7 +238,8 @@ LUAFLOW_API int luaflow_run_status(const luaflow_run *run);
  * *code (may be NULL) tells which LUAFLOW_E…. Borrowed until the run is closed. */
 LUAFLOW_API const char *luaflow_run_problem(const luaflow_run *run, int *code);
 
-/* Cancels the run if it still runs, waits for it, frees. Accepts NULL. */
+/* Cancels the run if it still runs, waits for it, frees. Accepts NULL. Not from
+ * within a callback. */
 LUAFLOW_API void luaflow_run_close(luaflow_run *run);
 
 /* ---- reading the store ----------------------------------------------- */

@@ -107,6 +107,12 @@ test("run --dry-run says what would run and makes no run", function(w)
   w:expect(2, "run", "titles.lua", "--dry-run", "--sufix", "other")
 end)
 
+test("run takes any number of workers", function(w)
+  w:write("titles.lua", TITLES)
+  w:run("titles.lua", "--max-workers", "2147483648")
+  w:run("titles.lua", "--max-workers", "4294967295")
+end)
+
 test("run --keep-going runs what does not depend on the failure", function(w)
   w:write("failing.lua", FAILING)
   w:expect(1, "run", "failing.lua", "--keep-going", "--max-workers", "1")

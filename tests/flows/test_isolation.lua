@@ -137,6 +137,8 @@ return { steps = {
   start = { next = "a", function()
     getfenv(2).leak = 1
     getfenv(print).leak = 1
+    setfenv(1, setmetatable({ mine = true }, { __index = getfenv(0) }))
+    assert(getfenv(1).mine and getfenv().mine)
     debug.sethook(function() error("hook") end, "", 500)
   end },
   a = { next = "b", function()
@@ -156,6 +158,62 @@ return { steps = {
   a = function(self) return self.nope end,
 } }]])
   contains(w:expect(1, "run", "hack.lua", "--max-workers", "1").out, "flow hack has no artifact 'nope' in step a")
+end)
+
+test("inputs kept beyond their join cannot be read", function(w)
+  w:write("kept.lua", [[
+return { steps = {
+  start = { next = { "a", "b" }, function(self) self.x = 1 end },
+  a = { next = "join" },
+  b = { next = "join" },
+  join = { next = "after", function(self, inputs) string.kept = inputs end },
+  after = function()
+    for _, read in ipairs {
+      function() return string.kept[1].x end,
+      function() return string.kept[1]:has("x") end,
+      function() return string.kept:collect("x") end,
+    } do
+      local ok, message = pcall(read)
+      assert(not ok and message:find("belong to a join that has ended", 1, true), message)
+    end
+  end,
+} }]])
+  w:run("kept.lua", "--max-workers", "1")
+end)
+
+test("a finalizer that reads artifacts harms nobody", function(w)
+  w:write("dying.lua", [[
+return { steps = {
+  start = { next = "a", function(self)
+    self.big = {}
+    for i = 1, 20000 do self.big[i] = { "text " .. i } end
+    self.other = ("x"):rep(1000)
+  end },
+  a = { next = "b", function(self)
+    for _ = 1, 200 do
+      local dying = newproxy(true)
+      getmetatable(dying).__gc = function() pcall(function() return self.other end) end
+    end
+    assert(#self.big == 20000)
+    local kept = newproxy(true)
+    getmetatable(kept).__gc = function() pcall(function() return self.x end) end
+    string.kept = kept
+  end },
+  b = {},
+} }]])
+  w:run("dying.lua", "--max-workers", "1")
+end)
+
+test("a module that fails to load fails every time it is asked for", function(w)
+  w:write("broken.lua", "error('not today')")
+  w:write("asks.lua", [[
+return { steps = { start = function()
+  for _ = 1, 2 do
+    local ok, message = pcall(require, "broken")
+    assert(not ok and message:find("not today", 1, true), message)
+  end
+end } }]])
+  w:run("asks.lua")
 end)
 
 test("os.exit in a step fails the task", function(w)
