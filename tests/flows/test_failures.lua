@@ -182,6 +182,8 @@ test("a second Ctrl-C abandons running tasks", function(w)
   process:kill("INT")
   support.wait_for("the answer", function()
     return (process:out() .. process:err()):find("Ctrl%-C") end)
+  support.wait_for("the end of start", function() -- told when it is stored
+    return process:out():find("[1/start/1 (worker 1)] Task finished", 1, true) end)
   process:kill("INT")
   equal(process:wait(5), 130)
   equal(w:json("runs").runs[1].status, "interrupted")
