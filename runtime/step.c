@@ -351,6 +351,11 @@ bool lf_stepper_is_worn(lf_stepper *s)
     if (s->tasks % CHECK_EVERY != 0)
         return false;
     lua_gc(s->L, LUA_GCRESTART, 0); /* a step may have stopped it */
-    collect(s);
-    return s->kept_kb > 2 * s->began_kb + MEMORY_SLACK_KB || types_in_use(s->L) > TYPES_BOUND;
+    int bound = 2 * s->began_kb + MEMORY_SLACK_KB;
+    if (lua_gc(s->L, LUA_GCCOUNT, 0) > bound) {
+        collect(s);
+        if (s->kept_kb > bound)
+            return true;
+    }
+    return types_in_use(s->L) > TYPES_BOUND;
 }
