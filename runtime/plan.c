@@ -22,7 +22,10 @@
 enum { CHUNK = 64 };
 
 typedef struct frame {
-    lf_frame_info info;
+    uint32_t step;         /* the branch or foreach that opened it */
+    uint32_t from;         /* the number of that task */
+    uint64_t size;         /* how many children */
+    void *thing;           /* what lf_plan_finish was given for them (counted) */
     struct frame *up;      /* the frame around, or NULL */
     uint32_t slot;         /* where in `up` it stands */
     bool is_branch;
@@ -59,7 +62,6 @@ typedef struct ready {
     task *returned, *last_returned; /* in the order of their numbers */
     lf_queue fresh;        /* never taken */
     frame *open;           /* foreaches with children to make, the newest first */
-    uint64_t taken;        /* how many were, and did not come back */
 } ready;
 
 struct lf_plan {
@@ -78,7 +80,6 @@ struct lf_plan {
     uint64_t promised;     /* tasks there are or must be, as far as one knows */
     uint32_t last_number;
     uint64_t running;
-    uint32_t never_ran;
     bool done;
     lf_bytes scratch;
 };
@@ -264,7 +265,9 @@ static frame *new_frame(lf_plan *p, const task *t, bool is_branch, uint64_t size
         free(f);
         return NULL;
     }
-    f->info = (lf_frame_info){.step = t->seen.step, .size = size, .from = t->seen.number};
+    f->step = t->seen.step;
+    f->size = size;
+    f->from = t->seen.number;
     f->up = t->frame;
     f->slot = t->slot;
     f->is_branch = is_branch;
@@ -285,7 +288,7 @@ static void free_frame(lf_plan *p, frame *f)
     *f->before = f->after;
     if (f->after != NULL)
         f->after->before = f->before;
-    drop(p, f->info.thing);
+    drop(p, f->thing);
     free(f->inputs);
     free(f->turns);
     free(f);
@@ -295,14 +298,14 @@ static void free_frame(lf_plan *p, frame *f)
  * was unmade just now leaves room for it. */
 static void join(lf_plan *p, frame *f)
 {
-    uint32_t step = lf_graph_step(p->graph, f->info.step)->join;
+    uint32_t step = lf_graph_step(p->graph, f->step)->join;
     task *t = make(p, step, f->up, f->slot, f->turns);
     t->seen.inputs = f->inputs;
-    t->seen.n_inputs = (uint32_t)f->info.size;
-    t->seen.opener = f->info.thing;
+    t->seen.n_inputs = (uint32_t)f->size;
+    t->seen.opener = f->thing;
     f->turns = NULL;
     f->inputs = NULL;
-    f->info.thing = NULL;
+    f->thing = NULL;
     free_frame(p, f);
     push(p, t);
 }
@@ -310,7 +313,7 @@ static void join(lf_plan *p, frame *f)
 /* A slot of `f` may have been the last to end. */
 static void settle(lf_plan *p, frame *f)
 {
-    while (f != NULL && f->got + f->lost == f->info.size) {
+    while (f != NULL && f->got + f->lost == f->size) {
         if (f->lost == 0) {
             join(p, f);
             return;
@@ -350,9 +353,9 @@ static task *next_child(lf_plan *p, uint32_t step)
     if (f == NULL || !reserve(p, 1) || !new_turns(p, &turns))
         return NULL;
     task *t = make(p, step, f, (uint32_t)f->next, turns);
-    t->seen.parent = f->info.from;
-    t->seen.thing = hold(p, f->info.thing);
-    if (++f->next == f->info.size)
+    t->seen.parent = f->from;
+    t->seen.thing = hold(p, f->thing);
+    if (++f->next == f->size)
         p->steps[step].open = f->below;
     return t;
 }
@@ -363,7 +366,7 @@ static int go_on(lf_plan *p, task *t, uint32_t target, void *thing)
 {
     if (lf_graph_step(p->graph, target)->is_join) {
         assert(t->frame != NULL);
-        assert(lf_graph_step(p->graph, t->frame->info.step)->join == target);
+        assert(lf_graph_step(p->graph, t->frame->step)->join == target);
         arrive(p, t);
         return LUAFLOW_OK;
     }
@@ -386,8 +389,8 @@ static void start_branches(lf_plan *p, frame *f, const lf_step *s)
 {
     for (uint32_t i = 0; i < s->n_next; i++) {
         task *t = make(p, s->next[i], f, i, NULL);
-        t->seen.parent = f->info.from;
-        t->seen.thing = hold(p, f->info.thing);
+        t->seen.parent = f->from;
+        t->seen.thing = hold(p, f->thing);
         push(p, t);
     }
 }
@@ -396,7 +399,7 @@ static void start_elements(lf_plan *p, frame *f, uint32_t step)
 {
     f->below = p->steps[step].open;
     p->steps[step].open = f;
-    add_ready(p, step, f->info.size);
+    add_ready(p, step, f->size);
 }
 
 static int split(lf_plan *p, task *t, uint64_t size, void *thing)
@@ -410,7 +413,7 @@ static int split(lf_plan *p, task *t, uint64_t size, void *thing)
     frame *f = new_frame(p, t, is_branch, size);
     if (f == NULL)
         return LUAFLOW_ENOMEM;
-    f->info.thing = hold(p, thing);
+    f->thing = hold(p, thing);
     f->turns = t->turns;
     t->turns = NULL;
     unmake(p, t);
@@ -446,7 +449,7 @@ lf_plan *lf_plan_new(const lf_graph *g, lf_plan_hooks hooks)
         return NULL;
     p->graph = g;
     p->hooks = hooks;
-    p->n_steps = p->never_ran = lf_graph_size(g);
+    p->n_steps = lf_graph_size(g);
     p->has_loops = lf_graph_loop_slots(g) > 0;
     p->steps = calloc(p->n_steps, sizeof *p->steps);
     p->rank = malloc(p->n_steps * sizeof *p->rank);
@@ -523,10 +526,6 @@ size_t lf_plan_take(lf_plan *p, uint32_t step, size_t max, lf_planned **out)
         out[n] = &t->seen;
     if (n == 0)
         return 0;
-    ready *r = &p->steps[step];
-    if (r->taken == 0)
-        p->never_ran--;
-    r->taken += n;
     p->running += n;
     remove_ready(p, step, n);
     return n;
@@ -547,8 +546,6 @@ void lf_plan_return(lf_plan *p, lf_planned *seen)
     if (t->next == NULL)
         r->last_returned = t;
     p->running--;
-    if (--r->taken == 0)
-        p->never_ran++;
     add_ready(p, seen->step, 1);
 }
 
@@ -571,19 +568,3 @@ void lf_plan_fail(lf_plan *p, lf_planned *seen)
 bool lf_plan_done(const lf_plan *p) { return p->done; }
 
 uint64_t lf_plan_running(const lf_plan *p) { return p->running; }
-
-uint32_t lf_plan_never_ran(const lf_plan *p) { return p->never_ran; }
-
-bool lf_plan_frame(const lf_planned *seen, const void **cursor, lf_frame_info *info,
-                   uint32_t *index)
-{
-    const task *t = LF_OF(seen, task, seen);
-    const frame *inner = *cursor;
-    const frame *f = inner == NULL ? t->frame : inner->up;
-    if (f == NULL)
-        return false;
-    *info = f->info;
-    *index = (inner == NULL ? t->slot : inner->slot) + 1;
-    *cursor = f;
-    return true;
-}

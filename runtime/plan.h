@@ -23,14 +23,6 @@ typedef struct lf_plan_hooks {
 
 typedef struct lf_plan lf_plan;
 
-/* What opened the frame around a task, shared by the tasks inside it and immutable. */
-typedef struct lf_frame_info {
-    uint32_t step;   /* the branch or foreach step */
-    uint64_t size;   /* how many children */
-    void *thing;     /* what lf_plan_finish was given for it (counted) */
-    uint32_t from;   /* the number of the task that opened it */
-} lf_frame_info;
-
 /* A task from when it is taken until it is finished. Fields are read only. */
 typedef struct lf_planned {
     uint32_t number;         /* from 1, in the order of taking */
@@ -90,14 +82,5 @@ bool lf_plan_done(const lf_plan *p);
 
 /* How many tasks are taken and not finished. */
 uint64_t lf_plan_running(const lf_plan *p);
-
-/* How many steps no task of which was ever taken (and not put back). */
-uint32_t lf_plan_never_ran(const lf_plan *p);
-
-/* Walks the frames around `task` from the inside out: fills `info` and the task's index
- * in that frame (from 1; for a branch, which of its targets). *cursor starts as NULL;
- * false at the end. */
-bool lf_plan_frame(const lf_planned *task, const void **cursor, lf_frame_info *info,
-                   uint32_t *index);
 
 #endif

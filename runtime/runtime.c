@@ -151,6 +151,11 @@ void luaflow_close(luaflow *rt)
 
 int luaflow_fd(const luaflow *rt) { return rt->events == NULL ? -1 : lf_events_fd(rt->events); }
 
+uint64_t luaflow_events_lost(const luaflow *rt)
+{
+    return rt->events == NULL ? 0 : lf_events_lost(rt->events);
+}
+
 /* ---- events ---- */
 
 static double monotonic(void) { return (double)lf_tick_us() / 1e6; }

@@ -126,6 +126,10 @@ LUAFLOW_API int luaflow_fd(const luaflow *rt);
  * never waits for any. Returns how many were delivered. */
 LUAFLOW_API int luaflow_poll(luaflow *rt, double seconds);
 
+/* How many events were dropped since the runtime was opened, because the host
+ * did not take them. Any thread. */
+LUAFLOW_API uint64_t luaflow_events_lost(const luaflow *rt);
+
 /* ---- runs ------------------------------------------------------------ */
 
 enum luaflow_event_type {

@@ -148,16 +148,16 @@ return { steps = {
   end },
   b = function()
     io.write("captured\n")
-    string.format = function() return "HACK" end
+    string.format = function() return "mine" end
   end,
 } }]])
   contains(w:run("rude.lua", "--max-workers", "1").out, "captured")
-  w:write("hack.lua", [[
+  w:write("changed.lua", [[
 return { steps = {
-  start = { next = "a", function() string.format = function() return "HACK" end end },
+  start = { next = "a", function() string.format = function() return "mine" end end },
   a = function(self) return self.nope end,
 } }]])
-  contains(w:expect(1, "run", "hack.lua", "--max-workers", "1").out, "flow hack has no artifact 'nope' in step a")
+  contains(w:expect(1, "run", "changed.lua", "--max-workers", "1").out, "flow changed has no artifact 'nope' in step a")
 end)
 
 test("inputs kept beyond their join cannot be read", function(w)

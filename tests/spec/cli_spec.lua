@@ -212,7 +212,7 @@ local function refused(command, message)
 end
 
 before_each(function()
-  world = { cwd = "/home/me/work", directories = {}, interrupts = {} }
+  world = { cwd = "/home/me/flows", directories = {}, interrupts = {} }
 end)
 
 describe("the command", function()
@@ -315,8 +315,8 @@ describe("the store of a command", function()
     assert.equal(".luaflow", opened "runs")
     world.directories["/home/.luaflow"] = true
     assert.equal("/home/.luaflow", opened "runs")
-    world.directories["/home/me/work/.luaflow"] = true
-    assert.equal("/home/me/work/.luaflow", opened "runs")
+    world.directories["/home/me/flows/.luaflow"] = true
+    assert.equal("/home/me/flows/.luaflow", opened "runs")
   end)
 
   it("may stand at the root", function()
@@ -326,7 +326,7 @@ describe("the store of a command", function()
 
   it("is $LUAFLOW_STORE, and --store before that", function()
     os.getenv = function(name) return name == "LUAFLOW_STORE" and "/var/store" or nil end -- luacheck: ignore 122
-    world.directories["/home/me/work/.luaflow"] = true
+    world.directories["/home/me/flows/.luaflow"] = true
     assert.equal("/var/store", opened "runs")
     assert.equal("elsewhere", opened "runs --store elsewhere")
   end)

@@ -556,46 +556,10 @@ TEST(a_foreach_in_a_branch_in_a_loop_starts_counting_anew)
 
 /* ---- frames ---- */
 
-TEST(a_task_knows_the_frames_around_it)
-{
-    world w = plan_of("start: *s; s: b a; a: *w; b: j; w: k; join k: j; join j: i; join i");
-    finish(&w, take(&w, "start"), 3, NULL);
-    pass(&w, "s");
-    lf_planned *s = take(&w, "s");
-    uint32_t number = s->number;
-    finish(&w, s, 0, NULL);
-    lf_planned *a[2];
-    CHECK_INT(lf_plan_take(w.plan, step_of(&w, "a"), 9, a), 2);
-    CHECK_INT(a[1]->index, 0);
-    uint32_t opener = a[1]->number;
-    finish(&w, a[1], 4, NULL);
-    lf_planned *t[2];
-    CHECK_INT(lf_plan_take(w.plan, step_of(&w, "w"), 2, t), 2);
-    check_path(&w, t[1], "w[2][2]");
-
-    const void *cursor = NULL;
-    lf_frame_info info;
-    uint32_t index;
-    CHECK(lf_plan_frame(t[1], &cursor, &info, &index));
-    CHECK(info.step == step_of(&w, "a") && info.size == 4 && info.from == opener && index == 2);
-    CHECK_INT(((thing *)info.thing)->number, opener);
-    CHECK(lf_plan_frame(t[1], &cursor, &info, &index));
-    CHECK(info.step == step_of(&w, "s") && info.size == 2 && info.from == number && index == 2);
-    CHECK(lf_plan_frame(t[1], &cursor, &info, &index));
-    CHECK(info.step == step_of(&w, "start") && info.size == 3 && info.from == 1 && index == 2);
-    CHECK(!lf_plan_frame(t[1], &cursor, &info, &index));
-    CHECK(!lf_plan_frame(t[1], &cursor, &info, &index));
-    done_with(&w);
-}
-
-TEST(outside_every_split_there_is_no_frame)
+TEST(the_first_task_stands_in_no_place)
 {
     world w = plan_of("start");
     lf_planned *t = take(&w, "start");
-    const void *cursor = NULL;
-    lf_frame_info info;
-    uint32_t index;
-    CHECK(!lf_plan_frame(t, &cursor, &info, &index));
     CHECK(t->number == 1 && t->parent == 0 && t->index == 0 && t->turn == 1 && t->inputs == NULL);
     done_with(&w);
 }
@@ -728,19 +692,6 @@ TEST(tasks_put_back_are_the_next_in_their_order)
     done_with(&w);
 }
 
-TEST(a_step_whose_task_came_back_never_ran)
-{
-    world w = plan_of("start: a; a: finish; finish");
-    CHECK_INT(lf_plan_never_ran(w.plan), 3);
-    pass(&w, "start");
-    CHECK_INT(lf_plan_never_ran(w.plan), 2);
-    lf_planned *a = take(&w, "a");
-    CHECK_INT(lf_plan_never_ran(w.plan), 1);
-    lf_plan_return(w.plan, a);
-    CHECK_INT(lf_plan_never_ran(w.plan), 2);
-    done_with(&w);
-}
-
 /* ---- failures ---- */
 
 TEST(nothing_follows_a_failed_task)
@@ -776,7 +727,6 @@ TEST(a_frame_with_a_failure_is_let_go_when_its_last_child_ends)
     CHECK(lf_plan_ready(w.plan, NULL, NULL) == LF_NONE);
     CHECK(!lf_plan_done(w.plan));
     CHECK_INT(lf_plan_running(w.plan), 0);
-    CHECK_INT(lf_plan_never_ran(w.plan), 1);
     done_with(&w);
 }
 

@@ -295,6 +295,7 @@ TEST(a_runtime_that_ran_nothing_has_no_threads_and_no_descriptor_to_wait_on)
     int before = threads();
     luaflow *rt = fresh_runtime();
     CHECK_INT(luaflow_fd(rt), -1);
+    CHECK_INT(luaflow_events_lost(rt), 0);
     CHECK_INT(luaflow_poll(rt, 0), 0);
     CHECK_INT(luaflow_poll(rt, 1), 0);
     CHECK_INT(threads(), before);
