@@ -543,6 +543,7 @@ TEST(a_host_that_does_not_poll_loses_the_oldest_lines)
         usleep(1000);
     CHECK_INT(luaflow_wait(r, -1), 1);
     CHECK(heard.events >= KEPT && heard.events <= KEPT + 2); /* the last two may come later */
+    CHECK_INT((uint64_t)heard.events + luaflow_events_lost(rt), 1004); /* four besides the lines */
     CHECK(strstr(heard.text, "run_started;started start;line start 8") != NULL);
     check_order(&heard, "line start 1000;", "finished start;run_finished;");
     luaflow_log *log;
