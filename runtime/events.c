@@ -49,26 +49,34 @@ static char *keep(char **at, const char *text, size_t size)
     return copy;
 }
 
+static size_t length_of(const char *text) { return text == NULL ? 0 : strlen(text); }
+
+enum { PARTS = 7 };
+
 lf_event *lf_event_new(const luaflow_event *told, void *owner)
 {
-    const char *from[] = {told->step, told->path, told->text, told->message, told->traceback};
-    size_t size[5], all = 0;
-    for (int i = 0; i < 5; i++) {
-        size[i] = from[i] == NULL ? 0 : i == 2 ? told->text_size : strlen(from[i]);
+    const char *from[PARTS] = {told->step, told->path, told->message, told->traceback, told->reason,
+                               told->text, told->input};
+    size_t size[PARTS], all = 0;
+    for (int i = 0; i < PARTS - 2; i++)
+        size[i] = length_of(from[i]);
+    size[PARTS - 2] = told->text_size;
+    size[PARTS - 1] = told->input_size;
+    for (int i = 0; i < PARTS; i++)
         all += from[i] == NULL ? 0 : size[i] + 1;
-    }
     lf_event *e = malloc(sizeof *e + all);
     if (e == NULL)
         return NULL;
     e->owner = owner;
     e->told = *told;
     e->told.size = sizeof e->told;
-    const char **to[] = {&e->told.step, &e->told.path, &e->told.text, &e->told.message,
-                         &e->told.traceback};
+    const char *input = NULL, **to[PARTS] = {&e->told.step, &e->told.path, &e->told.message,
+                                             &e->told.traceback, &e->told.reason, &e->told.text, &input};
     char *at = e->text;
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < PARTS; i++)
         if (from[i] != NULL)
             *to[i] = keep(&at, from[i], size[i]);
+    e->told.input = input;
     return e;
 }
 

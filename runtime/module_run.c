@@ -118,6 +118,9 @@ LF_RAISES static void push_event(lua_State *L, const luaflow_event *e)
     lf_set_string(L, "path", e->path);
     lf_set_string(L, "message", e->message);
     lf_set_string(L, "traceback", e->traceback);
+    lf_set_string(L, "reason", e->reason);
+    if (e->input != NULL)
+        lf_set_bytes(L, "input", e->input, e->input_size);
     lf_set_known(L, "worker", e->worker);
     lf_set_known(L, "pid", e->pid);
     if (e->task != 0) {

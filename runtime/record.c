@@ -274,8 +274,12 @@ size_t lf_task_record_put(lf_bytes *out, const lf_task_record *record)
     lf_bytes_put_varint(out, record->duration_us);
     put_slice(out, record->place);
     lf_bytes_put_varint(out, record->base);
-    lf_bytes_put_varint(out, record->origin_run);
-    lf_bytes_put_varint(out, record->origin_task);
+    if (record->flags & LF_TASK_FAR)
+        lf_bytes_put_varint(out, record->base_run);
+    if (record->flags & LF_TASK_REUSED) {
+        lf_bytes_put_varint(out, record->origin_run);
+        lf_bytes_put_varint(out, record->origin_task);
+    }
     put_slice(out, record->parents);
     lf_bytes_put_varint(out, record->n_outputs);
     put_slice(out, record->outputs);
@@ -302,8 +306,12 @@ bool lf_task_record_get(lf_slice bytes, lf_task_record *out)
     t.duration_us = lf_read_varint(&r);
     t.place = lf_read_string(&r);
     t.base = read_u32(&r);
-    t.origin_run = read_u32(&r);
-    t.origin_task = read_u32(&r);
+    if (t.flags & LF_TASK_FAR)
+        t.base_run = read_u32(&r);
+    if (t.flags & LF_TASK_REUSED) {
+        t.origin_run = read_u32(&r);
+        t.origin_task = read_u32(&r);
+    }
     t.parents = lf_read_string(&r);
     t.n_outputs = read_u32(&r);
     t.outputs = lf_read_string(&r);

@@ -44,7 +44,9 @@ void lf_path_format(lf_bytes *out, const char *step, lf_slice place);
 
 enum {
     LF_TASK_FAILED = 1, /* else it succeeded */
-    LF_TASK_CAUGHT = 2  /* succeeded by its `catch` */
+    LF_TASK_CAUGHT = 2, /* succeeded by its `catch` */
+    LF_TASK_REUSED = 4, /* what it left is told by the record of where it ran */
+    LF_TASK_FAR = 8     /* its base is a task of another run */
 };
 
 /* A finished task. Slices are borrowed: from the bytes read, or from whoever
@@ -54,9 +56,10 @@ typedef struct lf_task_record {
     uint32_t step, attempt, worker;
     uint64_t started_us, duration_us; /* since 1970; */
     lf_slice place;
-    uint32_t base;                    /* the task (of this run) whose outputs stand behind these; 0 none.
-                                         A base has no base itself. */
-    uint32_t origin_run, origin_task; /* where it ran, if it was reused; else 0 */
+    uint32_t base;                    /* the task whose outputs stand behind these; 0 none. A base
+                                         has no base itself, and was not reused. */
+    uint32_t base_run;                /* the run of that task if FAR; else 0: this one */
+    uint32_t origin_run, origin_task; /* where it ran, if REUSED; else 0 */
     lf_slice parents;                 /* see lf_parents_… */
     uint32_t n_outputs;
     lf_slice outputs;                 /* see lf_output_… */

@@ -499,7 +499,7 @@ void lf_seal_finish(struct lf_stepper *s, const lf_failure *failure)
     if (failure == NULL && s->problem.code == LUAFLOW_OK && inherit(s))
         write_outputs(s);
     static char no_memory[] = "not enough memory";
-    lf_failure told = {s->problem.message, NULL};
+    lf_failure told = {.message = s->problem.message};
     if (failure != NULL)
         told = *failure;
     if (told.message == NULL)

@@ -39,6 +39,7 @@ void lf_state_output(lua_State *L, lf_output_fn out, void *payload);
  * frames of the user's own Lua are left; empty when there are none. */
 typedef struct lf_failure {
     char *message, *traceback; /* malloc'ed; either may be NULL when out of memory */
+    bool timed_out;            /* set by whoever set the limit; a call never does */
 } lf_failure;
 void lf_failure_fini(lf_failure *f);
 

@@ -299,7 +299,7 @@ static void collect(lf_stepper *s)
 void lf_stepper_run(lf_stepper *s, lf_task *t)
 {
     lua_State *L = s->L;
-    lf_failure failure = {NULL, NULL};
+    lf_failure failure = {.message = NULL};
     const lf_step *step = lf_graph_step(s->graph, t->step);
     s->task = t;
     lf_seal_begin(s);

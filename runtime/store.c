@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STORE_VERSION = 1, IDLE_VIEWS = 32 };
+enum { STORE_VERSION = 2, IDLE_VIEWS = 32 };
 
 /* ---- making a store ---- */
 

@@ -37,6 +37,8 @@ void lf_facts_free(lf_facts *f)
     lf_bytes_fini(&f->tags);
     free(f->store);
     free(f->tally);
+    if (f->replay != NULL)
+        f->drop_replay(f->replay);
     luaflow_error_clear(&f->lost);
     free(f->begun);
     free(f);
@@ -188,6 +190,7 @@ void lf_task_tell(const lf_task *t, lf_slice place, const char *step, luaflow_ev
     event.path = lf_bytes_cstr(&path);
     event.attempt = t->attempt;
     event.worker = t->worker;
+    event.pid = t->pid;
     if (event.time == 0)
         event.time = (double)lf_now_us() / 1e6;
     lf_events_post(facts->events, event.path == NULL ? NULL : lf_event_new(&event, facts->owner));

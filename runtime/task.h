@@ -34,6 +34,9 @@ typedef struct lf_facts {
     /* who hears of this run's tasks, and up to how many of a step one by one */
     lf_events *events;
     void *owner;
+    /* of a resumed run: what it takes over, freed by drop_replay; else NULL */
+    struct lf_replay *replay;
+    void (*drop_replay)(struct lf_replay *replay);
     bool listened;           /* whether anybody hears of single tasks and lines */
     uint32_t progress_after; /* 0: no bound */
     atomic_uint *begun;      /* by step: how many tasks were started */
@@ -67,7 +70,8 @@ void lf_split_free(lf_split *s); /* accepts NULL */
 typedef enum lf_outcome {
     LF_UNSTARTED = 0, /* given back: somebody else should run it */
     LF_SUCCEEDED,
-    LF_BROKE          /* it failed: message and traceback are in the record */
+    LF_BROKE,         /* it failed: message and traceback are in the record */
+    LF_RETRYING       /* likewise, and will be tried again: the scheduler's word */
 } lf_outcome;
 
 typedef struct lf_task lf_task;
@@ -103,6 +107,10 @@ struct lf_task {
     uint32_t turn;
     lf_slice prefix;       /* place of all around it; borrowed from the plan until sealed */
     void *planned;         /* the scheduler's */
+    /* of a resumed run: whether all it comes from was reused; if not, the first of its parents
+     * that was not */
+    bool may_reuse;
+    uint32_t because;
     /* what it reads; given up when it has been sealed */
     lf_task *parent;       /* counted; NULL for `start` and joins */
     lf_split *split;       /* the nearest foreach around it; counted, kept */
@@ -111,7 +119,8 @@ struct lf_task {
     /* what it left: sealed */
     lf_outcome outcome;
     bool told;             /* its start was told, so its end will be */
-    uint32_t worker;
+    uint32_t worker, pid;  /* who runs it; pid 0 unless it is isolated */
+    uint32_t origin_run, origin_task; /* reused: where it ran, and what it left is to be read */
     uint64_t width;        /* of a foreach */
     uint32_t choice;       /* of a switch: a step */
     lf_split *opened;      /* of a foreach; owned */

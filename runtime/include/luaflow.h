@@ -105,9 +105,11 @@ typedef struct luaflow_options {
     uint32_t event_queue; /* events kept for a host that does not poll; 0: 65,536 */
     bool wait_for_host;   /* when they are that many, steps wait for luaflow_poll instead of
                              the oldest printed lines being dropped */
+    const char *executable; /* the luaflow command, which isolated steps run in; NULL:
+                               $LUAFLOW_EXE, else the path fixed when this was built */
 } luaflow_options;
 
-#define LUAFLOW_OPTIONS_INIT { sizeof(luaflow_options), NULL, false, 0, false }
+#define LUAFLOW_OPTIONS_INIT { sizeof(luaflow_options), NULL, false, 0, false, NULL }
 
 /* Opens the store; threads start with the first run. LUAFLOW_ENOTFOUND when
  * there is no store and `create` is not set, LUAFLOW_ESTORE when it cannot be
@@ -172,7 +174,10 @@ typedef struct luaflow_event {
     const char *text;      /* a line without its newline */
     size_t text_size;
     const char *message, *traceback;
-    double delay;
+    double delay;          /* seconds until the next attempt */
+    const void *input;     /* of a failed task inside a foreach: self.input, canonical bytes */
+    size_t input_size;
+    const char *reason;    /* of a resumed run: why the task was reused, or runs */
     int status;            /* enum luaflow_status */
     luaflow_counts counts; /* of the step (progress: started less those that ended is what
                               runs now) or of the run (finished) */
@@ -222,6 +227,16 @@ LUAFLOW_API int luaflow_flow_params(luaflow_flow *flow, const luaflow_param *par
  * before a run is made. The caller closes `*out`. */
 LUAFLOW_API int luaflow_start(luaflow *rt, luaflow_flow *flow, const luaflow_run_options *options,
                               luaflow_run **out, luaflow_error *err);
+
+/* Makes a run that takes over what the run `origin` (0: the flow's latest) had done, and runs
+ * the rest of `flow`: tasks that succeeded there, and all of whose ancestors are taken over,
+ * are not run again. Where `step` is not NULL, that step and all after it run again.
+ * Parameters and seed are those of the origin; options that give them are LUAFLOW_EUSAGE, as is
+ * a flow that no longer fits and an origin that still runs; LUAFLOW_ENOTFOUND when there is no
+ * such run. Otherwise as luaflow_start. */
+LUAFLOW_API int luaflow_resume(luaflow *rt, luaflow_flow *flow, uint64_t origin, const char *step,
+                               const luaflow_run_options *options, luaflow_run **out,
+                               luaflow_error *err);
 
 /* Delivers events until the run has ended and its last event was delivered
  * (returns 1), or until `seconds` have passed or a signal handler ran
