@@ -33,6 +33,12 @@ typedef struct lf_attributes {
     uint32_t cpu, max_parallel;
 } lf_attributes;
 
+/* Whether an attempt runs in a process of its own. */
+static inline bool lf_attributes_isolate(const lf_attributes *a)
+{
+    return a->isolate || a->timeout > 0 || a->n_env > 0;
+}
+
 /* A step of a sealed graph. Steps are numbered from 0 in topological order
  * (edges that close a loop not counted), ties broken by name. */
 typedef struct lf_step {

@@ -37,6 +37,7 @@ typedef struct lf_planned {
     uint32_t *inputs;
     uint32_t n_inputs;
     void *opener;            /* of a join: the `thing` of the frame it closes (counted) */
+    uint32_t attempt;        /* the taker's own: 0 at first, and kept when it is put back */
 } lf_planned;
 
 /* How a task ended, for its successors' sake. */
@@ -64,7 +65,7 @@ uint64_t lf_plan_ready_count(const lf_plan *p, uint32_t step);
  * first. Returns how many; fewer than possible only when out of memory. */
 size_t lf_plan_take(lf_plan *p, uint32_t step, size_t max, lf_planned **out);
 
-/* Puts back a task that was taken but never started; it keeps its number. Tasks put back
+/* Puts back a task that was taken and is to be taken again; it keeps its number. Tasks put back
  * are the next to be taken of their step, in the order of their numbers. */
 void lf_plan_return(lf_plan *p, lf_planned *task);
 

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <math.h>
 #include <stdlib.h>
 
 /* Batches are made to last about so long, and never longer than so many tasks, so that
@@ -23,6 +24,9 @@ static const uint64_t max_staged = 512u << 20;
 
 enum { TICK_MS = 500, PROGRESS_US = 1000000 };
 
+/* A retry waits at most so many seconds. */
+enum { LONGEST_DELAY = 1000000000 };
+
 /* What is known of one step in one run. */
 typedef struct step_state {
     uint32_t running;            /* taken and not sealed */
@@ -34,6 +38,7 @@ typedef struct step_state {
 
 typedef struct run {
     struct run *next;
+    lf_sched *sched;
     lf_facts *facts;
     const lf_graph *graph;
     lf_plan *plan;
@@ -42,6 +47,8 @@ typedef struct run {
     bool failed, cancelled, ending;
     luaflow_error problem;       /* what broke the run itself */
     uint32_t out_batches;        /* with the runner */
+    uint32_t slots;              /* of max_workers: what these take */
+    struct waiting *waiting;     /* tasks that failed, until they are tried again */
     uint32_t pending;            /* tasks with the writer */
     uint64_t counted;            /* tasks started as of the last state letter */
     step_state *steps;
@@ -50,6 +57,14 @@ typedef struct run {
     lf_state_letter *last;       /* both made at the start, so that ending needs no memory */
     lf_event *farewell;
 } run;
+
+/* A task that failed and waits for its next attempt. */
+typedef struct waiting {
+    struct waiting *next, **before;
+    run *run;
+    lf_planned *planned;
+    struct event *timer;
+} waiting;
 
 struct lf_sched {
     pthread_t thread;
@@ -76,10 +91,21 @@ typedef struct command {
 static void hold_thing(void *thing) { lf_task_hold(thing); }
 static void drop_thing(void *thing) { lf_task_drop(thing); }
 
+static void free_waiting(waiting *w)
+{
+    *w->before = w->next;
+    if (w->next != NULL)
+        w->next->before = w->before;
+    event_free(w->timer);
+    free(w);
+}
+
 static void free_run(run *r)
 {
     if (r == NULL)
         return;
+    while (r->waiting != NULL)
+        free_waiting(r->waiting);
     lf_plan_free(r->plan);
     lf_state_letter_free(r->last);
     lf_event_free(r->farewell);
@@ -117,19 +143,35 @@ static void break_run(run *r, luaflow_error *why)
     halt_if(r);
 }
 
+static const lf_attributes *attributes_of(const run *r, uint32_t step)
+{
+    return &lf_graph_step(r->graph, step)->attributes;
+}
+
 /* ---- making batches ---- */
 
 static bool may_start(void *payload, uint32_t step)
 {
     const run *r = payload;
-    uint32_t limit = lf_graph_step(r->graph, step)->attributes.max_parallel;
+    uint32_t limit = attributes_of(r, step)->max_parallel;
     return limit == 0 || r->steps[step].running < limit;
+}
+
+/* How many of the run's workers one batch of the step takes: it goes to one of them, but a step
+ * that uses several processors keeps the others free. */
+static uint32_t slots_of(const run *r, uint32_t step)
+{
+    uint32_t cpu = attributes_of(r, step)->cpu;
+    return cpu == 0 ? 1 : cpu < r->max_workers ? cpu : r->max_workers;
 }
 
 static uint32_t batch_size(const run *r, uint32_t step)
 {
     const step_state *st = &r->steps[step];
-    uint32_t limit = lf_graph_step(r->graph, step)->attributes.max_parallel;
+    const lf_attributes *attributes = attributes_of(r, step);
+    uint32_t limit = attributes->max_parallel;
+    if (lf_attributes_isolate(attributes))
+        return 1;
     uint64_t n = st->batch, share = lf_plan_ready_count(r->plan, step) / r->max_workers + 1;
     if (n > share)
         n = share;
@@ -170,6 +212,7 @@ static bool fill_task(run *r, lf_planned *p, lf_task *t)
 {
     t->number = p->number;
     t->step = p->step;
+    t->attempt = p->attempt;
     t->index = p->index;
     t->turn = p->turn;
     t->prefix = p->prefix;
@@ -204,6 +247,7 @@ static bool start_batch(lf_sched *s, run *r, uint32_t step)
     r->steps[step].running += (uint32_t)n;
     r->steps[step].counts.started += n;
     r->out_batches++;
+    r->slots += slots_of(r, step);
     s->runner.start(s->runner.self, b);
     return true;
 }
@@ -212,10 +256,12 @@ static bool is_full(const lf_sched *s, const run *r, uint32_t step)
 {
     if (r->pending > MAX_UNCOMMITTED || (r->pending > 0 && lf_staged_bytes(s->staged) > max_staged))
         return true;
-    bool alone = s->runs == r && r->next == NULL && r->max_workers == s->widest;
+    uint32_t slots = slots_of(r, step);
+    bool alone = s->runs == r && r->next == NULL && r->max_workers == s->widest && slots == 1 &&
+                 !lf_attributes_isolate(attributes_of(r, step));
     double mean = r->steps[step].mean_us;
     uint32_t ahead = alone && mean > 0 && mean < SHORT_US ? r->max_workers : 0;
-    return r->out_batches >= (uint64_t)r->max_workers + ahead;
+    return (uint64_t)r->slots + slots > (uint64_t)r->max_workers + ahead;
 }
 
 static void dispatch(lf_sched *s, run *r)
@@ -236,6 +282,84 @@ static bool is_before_join(const run *r, const lf_task *t)
     return next != LF_NONE && lf_graph_step(r->graph, next)->is_join;
 }
 
+/* Seconds between this attempt of a step, counted from 0, and the next. */
+static double delay_after(const lf_attributes *a, uint32_t attempt)
+{
+    double backoff = a->retry_backoff == 0 ? 1 : a->retry_backoff;
+    double delay = a->retry_delay * pow(backoff, attempt);
+    return delay < LONGEST_DELAY ? delay : LONGEST_DELAY;
+}
+
+static void advance(lf_sched *s);
+
+static void on_retry(evutil_socket_t fd, short what, void *payload)
+{
+    (void)fd, (void)what;
+    waiting *w = payload;
+    lf_sched *s = w->run->sched;
+    lf_plan_return(w->run->plan, w->planned);
+    free_waiting(w);
+    advance(s);
+}
+
+/* Puts the task back after its delay; false when memory ran out. */
+static bool retry(run *r, lf_planned *p)
+{
+    double delay = delay_after(attributes_of(r, p->step), p->attempt++);
+    if (delay <= 0) {
+        lf_plan_return(r->plan, p);
+        return true;
+    }
+    waiting *w = calloc(1, sizeof *w);
+    if (w == NULL)
+        return false;
+    w->run = r;
+    w->planned = p;
+    w->timer = event_new(r->sched->base, -1, 0, on_retry, w);
+    struct timeval after = {(time_t)delay, (suseconds_t)((delay - floor(delay)) * 1e6)};
+    if (w->timer == NULL || event_add(w->timer, &after) != 0) {
+        if (w->timer != NULL)
+            event_free(w->timer);
+        free(w);
+        return false;
+    }
+    w->next = r->waiting;
+    w->before = &r->waiting;
+    if (w->next != NULL)
+        w->next->before = &w->next;
+    r->waiting = w;
+    return true;
+}
+
+/* Gives a join's inputs back to the plan, for the task will be taken again. */
+static void return_inputs(lf_planned *p, lf_task *t)
+{
+    if (t->join != NULL && p->inputs == NULL) {
+        p->inputs = t->join->numbers;
+        t->join->numbers = NULL;
+    }
+}
+
+/* The task failed: it is tried again, or has failed for good. */
+static void end_failed(run *r, lf_planned *p, lf_task *t)
+{
+    if (t->attempt < attributes_of(r, t->step)->retry_times && !is_halted(r)) {
+        return_inputs(p, t);
+        lf_task_release_inputs(t);
+        t->outcome = LF_RETRYING;
+        r->steps[t->step].counts.started--;
+        if (retry(r, p))
+            return;
+        luaflow_error err = LUAFLOW_ERROR_INIT;
+        lf_fail_memory(&err);
+        break_run(r, &err);
+        return;
+    }
+    lf_task_release_inputs(t);
+    r->failed = true;
+    lf_plan_fail(r->plan, p);
+}
+
 static void end_task(run *r, lf_task *t)
 {
     lf_planned *p = t->planned;
@@ -246,16 +370,12 @@ static void end_task(run *r, lf_task *t)
     r->steps[t->step].running--;
     if (t->outcome == LF_UNSTARTED) {
         r->steps[t->step].counts.started--;
-        if (t->join != NULL && p->inputs == NULL) {
-            p->inputs = t->join->numbers; /* they come back with it */
-            t->join->numbers = NULL;
-        }
+        return_inputs(p, t);
         lf_plan_return(r->plan, p);
         return;
     }
     if (t->outcome == LF_BROKE) {
-        r->failed = true;
-        lf_plan_fail(r->plan, p);
+        end_failed(r, p, t);
         return;
     }
     bool keep = is_before_join(r, t);
@@ -284,6 +404,7 @@ static void on_sealed(lf_sched *s, lf_batch *b)
     run *r = find_run(s, b->facts);
     uint32_t n_run = 0;
     r->out_batches--;
+    r->slots -= slots_of(r, b->tasks[0].step);
     for (uint32_t i = 0; i < b->n; i++) {
         n_run += b->tasks[i].outcome != LF_UNSTARTED;
         end_task(r, &b->tasks[i]);
@@ -302,10 +423,19 @@ static void on_sealed(lf_sched *s, lf_batch *b)
     lf_queue_push(&s->to_writer, &b->letter.node);
 }
 
+static int event_of(const lf_task *t)
+{
+    switch (t->outcome) {
+    case LF_BROKE: return LUAFLOW_TASK_FAILED;
+    case LF_RETRYING: return LUAFLOW_TASK_RETRYING;
+    default: return t->origin_run != 0 ? LUAFLOW_TASK_REUSED : LUAFLOW_TASK_FINISHED;
+    }
+}
+
 static void tell_end(run *r, const lf_task *t)
 {
     lf_task_record record;
-    bool failed = t->outcome == LF_BROKE;
+    bool failed = t->outcome != LF_SUCCEEDED;
     if (!r->facts->listened || (!t->told && !failed) ||
         !lf_task_record_get(lf_task_record_bytes(t), &record))
         return;
@@ -315,7 +445,9 @@ static void tell_end(run *r, const lf_task *t)
     size_t traceback_at = text.size;
     lf_bytes_put(&text, record.traceback.data, record.traceback.size);
     const char *message = lf_bytes_cstr(&text);
-    luaflow_event event = {.type = failed ? LUAFLOW_TASK_FAILED : LUAFLOW_TASK_FINISHED};
+    luaflow_event event = {.type = event_of(t)};
+    if (t->outcome == LF_RETRYING)
+        event.delay = delay_after(attributes_of(r, t->step), t->attempt);
     if (failed && message != NULL) {
         event.message = message;
         event.traceback = message + traceback_at;
@@ -337,7 +469,9 @@ static void on_committed(lf_sched *s, lf_batch *b)
         if (!kept)
             continue;
         luaflow_counts *counts = &r->steps[t->step].counts;
-        *(t->outcome == LF_SUCCEEDED ? &counts->done : &counts->failed) += 1;
+        if (t->outcome != LF_RETRYING)
+            *(t->outcome == LF_SUCCEEDED ? &counts->done : &counts->failed) += 1;
+        counts->reused += t->origin_run != 0;
         tell_end(r, t);
     }
     if (!kept)
@@ -419,7 +553,8 @@ static void finish_run(lf_sched *s, run *r, luaflow_error *problem)
 
 static bool has_ended(const run *r)
 {
-    return r->out_batches == 0 && (is_halted(r) || lf_plan_ready(r->plan, NULL, NULL) == LF_NONE);
+    return r->out_batches == 0 &&
+           (is_halted(r) || (r->waiting == NULL && lf_plan_ready(r->plan, NULL, NULL) == LF_NONE));
 }
 
 /* Sends the last state after the last tasks, so that one commit makes both durable. */
@@ -493,6 +628,7 @@ static void start_run(lf_sched *s, const lf_run_start *start)
                              .time = (double)lf_now_us() / 1e6};
     lf_events_post(start->facts->events, lf_event_new(&started, start->facts->owner));
     if (r != NULL) {
+        r->sched = s;
         r->facts = start->facts;
         r->graph = start->graph;
         r->max_workers = start->max_workers;
@@ -562,6 +698,17 @@ static void on_letter(lf_sched *s, lf_letter *l)
     }
 }
 
+/* Starts what can be started and ends what is over. */
+static void advance(lf_sched *s)
+{
+    for (run *r = s->runs, *next; r != NULL; r = next) {
+        next = r->next;
+        dispatch(s, r);
+        end_if(s, r);
+    }
+    lf_writer_post(s->writer, &s->to_writer);
+}
+
 static void on_mail(evutil_socket_t fd, short what, void *payload)
 {
     (void)fd, (void)what;
@@ -571,12 +718,7 @@ static void on_mail(evutil_socket_t fd, short what, void *payload)
     lf_mailbox_take(s->box, &letters);
     for (lf_node *n; (n = lf_queue_pop(&letters)) != NULL;)
         on_letter(s, LF_OF(n, lf_letter, node));
-    for (run *r = s->runs, *next; r != NULL; r = next) {
-        next = r->next;
-        dispatch(s, r);
-        end_if(s, r);
-    }
-    lf_writer_post(s->writer, &s->to_writer);
+    advance(s);
     set_tick(s);
     if (s->stop)
         event_base_loopbreak(s->base);

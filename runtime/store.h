@@ -43,6 +43,10 @@ int lf_view_blob_equal(lf_view *v, const lf_ref *ref, lf_slice bytes, bool *same
 /* A finished task's record, checked. LUAFLOW_ENOTFOUND when it is not there. */
 int lf_view_task(lf_view *v, uint32_t run, uint32_t task, lf_task_record *out, luaflow_error *err);
 
+/* The same of an attempt that another followed. */
+int lf_view_attempt(lf_view *v, uint32_t run, uint32_t task, uint32_t attempt, lf_task_record *out,
+                    luaflow_error *err);
+
 /* What the task passes on under `name`: its own output, or its base's. False in
  * `*found` (and LUAFLOW_OK) when there is none, or when it was removed. */
 int lf_view_output(lf_view *v, uint32_t run, const lf_task_record *task, lf_slice name, lf_ref *ref,
@@ -100,6 +104,10 @@ int lf_write_blob(lf_write *w, const lf_key *key, lf_slice bytes, uint8_t *salt,
 /* Puts a finished task's record (as lf_task_record_put wrote it). One that is there already is
  * never written again: LUAFLOW_ESTORE. */
 int lf_write_task(lf_write *w, uint32_t run, uint32_t task, lf_slice record, luaflow_error *err);
+
+/* Puts the record of an attempt that failed and is followed by another. */
+int lf_write_attempt(lf_write *w, uint32_t run, uint32_t task, uint32_t attempt, lf_slice record,
+                     luaflow_error *err);
 
 /* Enters finished tasks of one step, in ascending order, into the index of
  * steps: one entry for many. */

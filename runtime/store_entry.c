@@ -9,8 +9,8 @@
 
 #define NEARLY_FULL ((uint64_t)4 << 20)
 
-const char *const lf_table_names[LF_TABLES] = {"blobs", "tasks", "steps", "runs",
-                                               "flows", "tags",  "logs",  "meta"};
+const char *const lf_table_names[LF_TABLES] = {"blobs", "tasks", "attempts", "steps", "runs",
+                                               "flows", "tags",  "logs",     "meta"};
 
 /* ---- what went wrong, in words ---- */
 

@@ -16,6 +16,8 @@
 /* LF_BLOBS  key 16, salt u8 -> 0, bytes; or 1, size u64 of what lies in chunks
  *           key 16, salt u8, chunk u32 -> bytes
  * LF_TASKS  run u32, task u32 -> task record
+ * LF_ATTEMPTS run u32, task u32, attempt u32 -> task record, of an attempt that failed and was
+ *           followed by another
  * LF_STEPS  run u32, step u32, failed u8, first task u32 -> how many, how far the last, gaps
  * LF_RUNS   run u32, part u8 -> run record (0), run state (1)
  * LF_FLOWS  name, 0, run u32 -> nothing
@@ -24,7 +26,7 @@
  * LF_META   "version", "next", "pruned" -> u32. Whoever removes blobs raises "pruned" in the
  *           same transaction: see lf_write_renew. */
 enum lf_table {
-    LF_BLOBS, LF_TASKS, LF_STEPS, LF_RUNS, LF_FLOWS, LF_TAGS, LF_LOGS,
+    LF_BLOBS, LF_TASKS, LF_ATTEMPTS, LF_STEPS, LF_RUNS, LF_FLOWS, LF_TAGS, LF_LOGS,
     LF_META, /* the last of them */
     LF_TABLES
 };

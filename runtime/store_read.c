@@ -17,6 +17,22 @@ int lf_view_task(lf_view *v, uint32_t run, uint32_t task, lf_task_record *out, l
     return rc;
 }
 
+int lf_view_attempt(lf_view *v, uint32_t run, uint32_t task, uint32_t attempt, lf_task_record *out,
+                    luaflow_error *err)
+{
+    lf_entry_key k = {0};
+    key_u32(&k, run);
+    key_u32(&k, task);
+    key_u32(&k, attempt);
+    lf_slice value;
+    int rc = lf_entry_get(v, LF_ATTEMPTS, &k, &value, err);
+    if (rc == LUAFLOW_ENOTFOUND)
+        return lf_fail(err, rc, "task %u of run %u has no attempt %u", task, run, attempt);
+    if (rc == LUAFLOW_OK && !lf_task_record_get(value, out))
+        return lf_entry_fail(v, LF_ATTEMPTS, val_of(&k), err);
+    return rc;
+}
+
 int lf_view_output(lf_view *v, uint32_t run, const lf_task_record *task, lf_slice name, lf_ref *ref,
                    bool *found, luaflow_error *err)
 {

@@ -132,6 +132,20 @@ int lf_write_task(lf_write *w, uint32_t run, uint32_t task, lf_slice record, lua
     return LUAFLOW_OK;
 }
 
+int lf_write_attempt(lf_write *w, uint32_t run, uint32_t task, uint32_t attempt, lf_slice record,
+                     luaflow_error *err)
+{
+    lf_entry_key k = {0};
+    key_u32(&k, run);
+    key_u32(&k, task);
+    key_u32(&k, attempt);
+    int rc = lf_entry_put(w, LF_ATTEMPTS, &k, record, MDB_NOOVERWRITE);
+    if (rc == MDB_KEYEXIST)
+        return lf_fail(err, LUAFLOW_ESTORE, "attempt %u of task %u of run %u is in %s already", attempt,
+                       task, run, w->view.store->dir);
+    return rc == 0 ? LUAFLOW_OK : lf_write_fail(w, rc, err);
+}
+
 int lf_write_index(lf_write *w, uint32_t run, uint32_t step, bool failed, const uint32_t *tasks,
                    size_t n, luaflow_error *err)
 {

@@ -85,13 +85,16 @@ static void tally(const lf_batch *b, int sign)
     lf_facts *facts = b->facts;
     for (uint32_t i = 0; i < b->n; i++) {
         const lf_task *t = &b->tasks[i];
-        if (t->outcome == LF_UNSTARTED)
+        if (t->outcome == LF_UNSTARTED || t->outcome == LF_RETRYING)
             continue;
         luaflow_counts *step = &facts->tally[t->step];
-        uint64_t *one = t->outcome == LF_SUCCEEDED ? &step->done : &step->failed;
-        uint64_t *all = t->outcome == LF_SUCCEEDED ? &facts->total.done : &facts->total.failed;
-        *one += (uint64_t)(int64_t)sign;
-        *all += (uint64_t)(int64_t)sign;
+        uint64_t one = (uint64_t)(int64_t)sign;
+        *(t->outcome == LF_SUCCEEDED ? &step->done : &step->failed) += one;
+        *(t->outcome == LF_SUCCEEDED ? &facts->total.done : &facts->total.failed) += one;
+        if (t->origin_run != 0) {
+            step->reused += one;
+            facts->total.reused += one;
+        }
     }
 }
 
@@ -234,7 +237,9 @@ static int put_batch(lf_writer *w, lf_batch *b, luaflow_error *err)
         lf_slice record;
         int rc = settle_record(w, t, &record, err);
         if (rc == LUAFLOW_OK)
-            rc = lf_write_task(w->txn, run, t->number, record, err);
+            rc = t->outcome == LF_RETRYING
+                     ? lf_write_attempt(w->txn, run, t->number, t->attempt, record, err)
+                     : lf_write_task(w->txn, run, t->number, record, err);
         if (rc == LUAFLOW_OK && t->log_size > 0) {
             lf_log_piece piece = {t->step, {b->arena.data + t->log_at, t->log_size}};
             rc = lf_write_log(w->txn, run, t->number, t->attempt, t->log_sequence, &piece, err);

@@ -131,7 +131,8 @@ static inline void seal_with(lf_task *t, lf_outcome outcome, lf_blob *blob, size
     lf_bytes_fini(&at);
     lf_bytes_fini(&parents);
     lf_bytes_fini(&outputs);
-    lf_task_release_inputs(t);
+    if (outcome != LF_BROKE) /* the scheduler may want to give them back */
+        lf_task_release_inputs(t);
 }
 
 static inline void seal(lf_task *t, lf_outcome outcome) { seal_with(t, outcome, NULL, 0, false); }

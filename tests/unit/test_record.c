@@ -39,7 +39,7 @@ static size_t put_full_task(lf_bytes *out, size_t *salt)
     lf_place_put_turn(&place, 2);
     lf_parents_put(&parents, (uint32_t[]){7, 8, 9, 3}, 4);
     size_t offset =
-        lf_task_record_put(out, &(lf_task_record){.flags = LF_TASK_FAILED,
+        lf_task_record_put(out, &(lf_task_record){.flags = LF_TASK_FAILED | LF_TASK_REUSED | LF_TASK_FAR,
                                                   .step = 4,
                                                   .attempt = 2,
                                                   .worker = 9,
@@ -47,6 +47,7 @@ static size_t put_full_task(lf_bytes *out, size_t *salt)
                                                   .duration_us = 1234567,
                                                   .place = all(&place),
                                                   .base = 6,
+                                                  .base_run = 10,
                                                   .origin_run = 11,
                                                   .origin_task = UINT32_MAX,
                                                   .parents = all(&parents),
@@ -70,13 +71,14 @@ TEST(a_task_record_comes_back_as_it_was)
     put_full_task(&b, &salt);
     lf_task_record t;
     CHECK(lf_task_record_get(all(&b), &t));
-    CHECK_INT(t.flags, LF_TASK_FAILED);
+    CHECK_INT(t.flags, LF_TASK_FAILED | LF_TASK_REUSED | LF_TASK_FAR);
     CHECK_INT(t.step, 4);
     CHECK_INT(t.attempt, 2);
     CHECK_INT(t.worker, 9);
     CHECK_INT(t.started_us, 1795000000000000);
     CHECK_INT(t.duration_us, 1234567);
     CHECK_INT(t.base, 6);
+    CHECK_INT(t.base_run, 10);
     CHECK_INT(t.origin_run, 11);
     CHECK_INT(t.origin_task, UINT32_MAX);
     CHECK_INT(t.n_outputs, 3);

@@ -497,6 +497,171 @@ TEST(never_more_tasks_of_a_step_run_than_its_max_parallel)
     }
 }
 
+TEST(a_step_that_uses_several_processors_keeps_as_many_workers_free)
+{
+    world w;
+    run r = {.max_workers = 3};
+    make_world(&w);
+    start_run(&w, &r, FOREACH "a = { next = 'join', resources = { cpu = 2 } }, " JOIN);
+    split(&w, take(&w, "start"), 3);
+    lf_batch *first = take(&w, "a[1]");
+    CHECK(take_within(&w, 0.05) == NULL); /* two and two are more than three */
+    succeed(&w, first);
+    succeed(&w, take(&w, "a[2]"));
+    run_the_rest(&w, &r, LONG_US);
+    CHECK_INT(w.most_out, 1);
+    drop_run(&r);
+    drop_world(&w);
+}
+
+TEST(a_step_that_wants_more_processors_than_there_are_runs_alone)
+{
+    world w;
+    run r = {.max_workers = 2};
+    make_world(&w);
+    start_run(&w, &r, "start = { next = { 'a', 'b' } }, a = { next = 'join' }, "
+                      "b = { next = 'join', resources = { cpu = 64 } }, " JOIN);
+    succeed(&w, take(&w, "start"));
+    lf_batch *a = take(&w, "a");
+    CHECK(take_within(&w, 0.05) == NULL);
+    succeed(&w, a);
+    run_the_rest(&w, &r, LONG_US);
+    CHECK_INT(w.most_out, 1);
+    drop_run(&r);
+    drop_world(&w);
+}
+
+TEST(isolated_tasks_travel_alone_however_short)
+{
+    world w;
+    run r = {0};
+    make_world(&w);
+    start_run(&w, &r, FOREACH "a = { next = 'join', timeout = 5 }, " JOIN);
+    split(&w, take(&w, "start"), 4);
+    succeed_soon(&w, take(&w, "a[1]"));
+    succeed_soon(&w, take(&w, "a[2]"));
+    succeed_soon(&w, take(&w, "a[3]"));
+    CHECK_INT(w.most_out, 1);
+    run_the_rest(&w, &r, LONG_US);
+    drop_run(&r);
+    drop_world(&w);
+}
+
+/* ---- tasks that are tried again ---- */
+
+static void check_attempt(world *w, const run *r, uint32_t task, uint32_t attempt)
+{
+    lf_view *v = view_of(w->store);
+    lf_task_record record;
+    CHECK_INT(lf_view_attempt(v, r->facts->run, task, attempt, &record, NULL), LUAFLOW_OK);
+    CHECK_INT(record.attempt, attempt);
+    CHECK(is_text(record.message, "it broke"));
+    lf_view_end(v);
+}
+
+TEST(a_task_that_fails_is_tried_again_and_every_attempt_is_kept)
+{
+    world w;
+    run r = {0};
+    make_world(&w);
+    start_run(&w, &r, FOREACH "a = { next = 'join', retry = 2 }, " JOIN);
+    split(&w, take(&w, "start"), 2);
+    break_down(&w, take(&w, "a[1]"));
+    lf_batch *b = take(&w, "a[1]");
+    CHECK_INT(b->tasks[0].attempt, 1);
+    CHECK_INT(b->tasks[0].number, 2);
+    CHECK_INT(b->tasks[0].parent->number, 1);
+    break_down(&w, b);
+    b = take(&w, "a[1]");
+    CHECK_INT(b->tasks[0].attempt, 2);
+    succeed(&w, b);
+    run_the_rest(&w, &r, LONG_US);
+    CHECK_INT(r.heard[LUAFLOW_TASK_RETRYING], 2);
+    CHECK_INT(r.heard[LUAFLOW_TASK_FAILED], 0);
+    CHECK_INT(r.end.counts.done, 4);
+    CHECK_INT(r.end.counts.started, 4);
+    CHECK_INT(r.end.counts.failed, 0);
+    check_attempt(&w, &r, 2, 0);
+    check_attempt(&w, &r, 2, 1);
+    drop_run(&r);
+    drop_world(&w);
+}
+
+TEST(a_task_without_attempts_left_fails_the_run)
+{
+    world w;
+    run r = {0};
+    make_world(&w);
+    start_run(&w, &r, "start = { next = 'a' }, a = { next = 'b', retry = 1 }, b = {}");
+    succeed(&w, take(&w, "start"));
+    break_down(&w, take(&w, "a"));
+    break_down(&w, take(&w, "a"));
+    check_ends(&w, &r, LUAFLOW_FAILED);
+    CHECK_INT(r.heard[LUAFLOW_TASK_RETRYING], 1);
+    CHECK_INT(r.heard[LUAFLOW_TASK_FAILED], 1);
+    CHECK_INT(stored_tasks(&w, &r, true), 1);
+    CHECK_INT(r.end.counts.failed, 1);
+    drop_run(&r);
+    drop_world(&w);
+}
+
+TEST(a_join_that_is_tried_again_has_its_inputs)
+{
+    world w;
+    run r = {0};
+    make_world(&w);
+    start_run(&w, &r, "start = { next = 'a', foreach = 'n' }, a = { next = 'join' }, "
+                      "join = { retry = 1, function(self, inputs) end }");
+    split(&w, take(&w, "start"), 2);
+    succeed(&w, take(&w, "a[1]"));
+    succeed(&w, take(&w, "a[2]"));
+    break_down(&w, take(&w, "join"));
+    lf_batch *b = take(&w, "join");
+    CHECK_INT(b->tasks[0].join->n, 2);
+    CHECK_MEM(b->tasks[0].join->numbers, ((uint32_t[]){2, 3}), sizeof(uint32_t[2]));
+    succeed(&w, b);
+    check_ends(&w, &r, LUAFLOW_DONE);
+    drop_run(&r);
+    drop_world(&w);
+}
+
+TEST(a_waiting_task_holds_no_worker)
+{
+    world w;
+    run r = {0};
+    make_world(&w);
+    start_run(&w, &r, FOREACH "a = { next = 'join', retry = { times = 1, delay = 0.05 } }, " JOIN);
+    split(&w, take(&w, "start"), 3);
+    break_down(&w, take(&w, "a[1]"));
+    succeed(&w, take(&w, "a[2]"));
+    lf_batch *b = take(&w, "a[3]");
+    usleep(100000); /* the delay is over, but the worker is not free */
+    succeed(&w, b);
+    b = take(&w, "a[1]");
+    CHECK_INT(b->tasks[0].attempt, 1);
+    succeed(&w, b);
+    run_the_rest(&w, &r, LONG_US);
+    drop_run(&r);
+    drop_world(&w);
+}
+
+TEST(a_cancelled_run_does_not_wait_for_attempts_to_come)
+{
+    world w;
+    run r = {0};
+    make_world(&w);
+    start_run(&w, &r, "start = { next = 'a', retry = { times = 9, delay = 1000, backoff = 2 } }, a = {}");
+    break_down(&w, take(&w, "start"));
+    CHECK(take_within(&w, 0.02) == NULL);
+    lf_sched_cancel(w.sched, r.facts->run);
+    check_ends(&w, &r, LUAFLOW_INTERRUPTED);
+    CHECK_INT(r.end.counts.failed, 0);
+    CHECK_INT(stored_tasks(&w, &r, false), 0);
+    check_attempt(&w, &r, 1, 0);
+    drop_run(&r);
+    drop_world(&w);
+}
+
 /* ---- ends that are not happy ---- */
 
 /* Until workers see that they should start nothing more. */

@@ -513,7 +513,7 @@ static lf_bytes version_entry(uint8_t sealed, uint8_t number)
     lf_bytes b = {0};
     uint8_t value[4] = {0, 0, 0, sealed};
     lf_bytes_put(&b, "version", 7);
-    lf_bytes_put_u32be(&b, (uint32_t)lf_hash(lf_hash(7, "version", 7), value, 4));
+    lf_bytes_put_u32be(&b, (uint32_t)lf_hash(lf_hash(8, "version", 7), value, 4));
     value[3] = number;
     lf_bytes_put(&b, value, 4);
     return b;
@@ -522,15 +522,15 @@ static lf_bytes version_entry(uint8_t sealed, uint8_t number)
 TEST(a_newer_store_is_refused_in_words)
 {
     lf_store_close(fresh_store());
-    lf_bytes one = version_entry(1, 1), two = version_entry(2, 2), flipped = version_entry(2, 1);
-    CHECK_INT(patch((char *)one.data, one.size, (char *)two.data), 1);
-    check_refuses(true, LUAFLOW_ESTORE, "is a store of version 2");
-    CHECK_INT(patch((char *)two.data, two.size, (char *)flipped.data), 1);
+    lf_bytes ours = version_entry(2, 2), next = version_entry(3, 3), flipped = version_entry(3, 2);
+    CHECK_INT(patch((char *)ours.data, ours.size, (char *)next.data), 1);
+    check_refuses(true, LUAFLOW_ESTORE, "is a store of version 3");
+    CHECK_INT(patch((char *)next.data, next.size, (char *)flipped.data), 1);
     check_refuses(true, LUAFLOW_ESTORE, "an entry of the table 'meta'");
     CHECK_INT(patch("version", 7, "Version"), 1);
     check_refuses(true, LUAFLOW_ESTORE, "the version in");
-    lf_bytes_fini(&one);
-    lf_bytes_fini(&two);
+    lf_bytes_fini(&ours);
+    lf_bytes_fini(&next);
     lf_bytes_fini(&flipped);
     drop_place();
 }
