@@ -22,6 +22,8 @@ local exit_codes = {
 
 local COMMANDS = {
   { "run", "run a flow" },
+  { "resume", "go on with a run that failed or was interrupted" },
+  { "step", "run one step alone on what an earlier run has stored" },
   { "check", "check a flow's graph" },
   { "show", "show a flow's steps" },
   { "runs", "list runs, newest first" },
@@ -88,11 +90,13 @@ function cli.store_directory(args)
   return ".luaflow"
 end
 
---- Opens the store for reading.
+--- Opens the store, with further `options` of core.open.
 --- @return userdata? runtime, string? message, string? code
-function cli.open(args)
+function cli.open(args, options)
   local directory = cli.store_directory(args)
-  local rt, message, code = require("luaflow.core").open { store = directory, create = false }
+  options = options or {}
+  options.store, options.create = directory, options.create or false
+  local rt, message, code = require("luaflow.core").open(options)
   if rt == nil and code == "notfound" then
     return nil, ("there is no store at %s; 'luaflow run' makes one, --store names another"):format(directory), code
   end
@@ -116,6 +120,19 @@ function cli.load_flow(path, with)
   local problem = process.unreadable(path)
   if problem then return nil, ("cannot read %s: %s"):format(path, problem), "usage" end
   return require("luaflow.core").load(path, with or {})
+end
+
+--- Whether a flow has a step.
+--- @return true?, string? message, string? code
+function cli.check_step(about, name)
+  local names = {}
+  for i, step in ipairs(about.steps) do
+    if step.name == name then return true end
+    names[i] = step.name
+  end
+  local near = cli.suggestion(name, names)
+  if near == "" then near = "; its steps are " .. table.concat(names, ", ") end
+  return nil, ("flow %s has no step '%s'%s"):format(about.name, name, near), "usage"
 end
 
 --- For argparse: a whole number from `least` to `most`.

@@ -54,6 +54,13 @@ function console.plain(text) return each_line_of(text, plain_line) end
 --- The same for what steps print: colours stay too, and none outlives its line.
 function console.visible(text) return each_line_of(text, coloured_line) end
 
+--- `text`, cut at a whole character after at most `limit` bytes.
+function console.cut(text, limit)
+  if #text <= limit then return text end
+  while limit > 0 and text:find("^[\128-\191]", limit + 1) do limit = limit - 1 end
+  return text:sub(1, limit) .. "…"
+end
+
 local function plural(n, noun) return ("%d %s%s"):format(n, noun, n == 1 and "" or "s") end
 console.plural = plural
 
@@ -74,6 +81,7 @@ local function outcome(event, never_ran)
   end
   if (counts.failed or 0) > 0 then parts[#parts + 1] = plural(counts.failed, "task") .. " failed" end
   if never_ran > 0 then parts[#parts + 1] = plural(never_ran, "step") .. " never ran" end
+  if (counts.reused or 0) > 0 then parts[#parts + 1] = plural(counts.reused, "task") .. " reused" end
   local how = event.status == "interrupted" and "was interrupted" or "failed"
   local detail = #parts > 0 and ": " .. table.concat(parts, ", ") or ""
   return ("Run %d %s%s. Resume with:"):format(event.run, how, detail)
@@ -135,7 +143,10 @@ local REDRAW_SECONDS = 0.1
 ---   write(text), write_status(text): to stdout, to stderr
 ---   now(): the clock; width(): the terminal's columns
 ---   is_terminal, has_status, has_colours, is_raw, is_quiet
----   steps: how many the flow has; resume(run): the command that resumes it
+---   explains: also say why each task of a resumed run was reused or runs
+---   steps: how many the flow has; attempts: { [step] = how often it is tried }
+---   file: the flow's; show_value(bytes): canonical bytes as a short text
+---   resume(run), logs(event): the commands that resume a run and show a task's log, or nil
 function console.new(options)
   return setmetatable({
     options = options,
@@ -176,12 +187,37 @@ local function bracket(event)
   return "[" .. place .. "] "
 end
 
+-- Which element of a foreach failed.
+local function element(event, show_value)
+  local index = event.path:match(".*%[(%d+)%]")
+  return ("Path %s, index %s, input %s"):format(event.path, index, show_value(event.input))
+end
+
+-- What failed, for whoever has to mend it.
 function Console:failure(event, headline)
   local place = bracket(event)
-  self:put(event.time, place .. self:paint("31", headline))
   local function put(line) self:put(event.time, place .. self:paint("31", self:clean(line))) end
-  each_line(event.message or "no message", put)
+  local message = event.message or "no message"
+  put(headline)
+  each_line(message, put)
+  if event.input then put(element(event, self.options.show_value)) end
+  for _, line in ipairs(require("luaflow.excerpt").of(message, event.traceback, self.options.file) or {}) do
+    put(line)
+  end
   if event.traceback and event.traceback ~= "" then each_line(event.traceback, put) end
+end
+
+-- A line of luaflow's own about a task, and why it is so if that is to be told.
+function Console:about(event, text)
+  local explains = self.options.explains and event.reason ~= nil
+  if self.options.is_quiet and not explains then return end
+  self:put(event.time, bracket(event) .. text .. (explains and ": " .. event.reason or "") .. ".")
+end
+
+-- `attempt 2 of 4`, counted from 1.
+function Console:attempt(event, number)
+  local of = self.options.attempts[event.step]
+  return ("attempt %d"):format(number) .. (of and (" of %d"):format(of) or "")
 end
 
 local shows = {}
@@ -193,37 +229,38 @@ function shows.run_started(self, event)
 end
 
 function shows.task_started(self, event)
-  if self.options.is_quiet then return end
-  self:put(event.time, bracket(event) .. "Task is starting.")
+  local again = event.attempt > 0 and (" (%s)"):format(self:attempt(event, event.attempt + 1)) or ""
+  self:about(event, "Task is starting" .. again)
 end
 
 function shows.line(self, event)
   self:put(event.time, bracket(event) .. self:clean(event.text))
 end
 
-function shows.task_finished(self, event)
-  if self.options.is_quiet then return end
-  self:put(event.time, bracket(event) .. "Task finished successfully.")
-end
+function shows.task_finished(self, event) self:about(event, "Task finished successfully") end
 
-function shows.task_failed(self, event) self:failure(event, "Task failed.") end
+function shows.task_failed(self, event)
+  self:failure(event, "Task failed.")
+  if self.options.logs then
+    self:put(event.time, bracket(event) .. "See what it printed: " .. self.options.logs(event))
+  end
+end
 
 function shows.task_retrying(self, event)
+  self:failure(event, ("Task failed in %s."):format(self:attempt(event, event.attempt + 1)))
   local wait = event.delay and event.delay > 0 and " in " .. seconds(event.delay) or ""
-  self:failure(event, ("Attempt %d failed; trying again%s."):format(event.attempt + 1, wait))
+  self:put(event.time, ("%sRetrying%s (%s)."):format(bracket(event), wait, self:attempt(event, event.attempt + 2)))
 end
 
-function shows.task_reused(self, event)
-  if self.options.is_quiet then return end
-  self:put(event.time, bracket(event) .. "Task is reused.")
-end
+function shows.task_reused(self, event) self:about(event, "Task reused") end
 
 function shows.progress(self, event)
   if self.options.is_quiet then return end
   local counts = event.counts
   local running = math.max(0, counts.started - counts.done - counts.failed)
-  self:put(event.time, ("Step %s: %d done, %d running, %d failed."):format(
-    event.step, counts.done, running, counts.failed))
+  local reused = (counts.reused or 0) > 0 and (" (%d reused)"):format(counts.reused) or ""
+  self:put(event.time, ("Step %s: %d done%s, %d running, %d failed."):format(
+    event.step, counts.done, reused, running, counts.failed))
 end
 
 function shows.run_finished(self, event)
@@ -305,7 +342,7 @@ Journal.__index = Journal
 
 local FIELDS = {
   "event", "run", "step", "task", "path", "attempt", "time",
-  "stream", "text", "message", "traceback", "delay", "status",
+  "stream", "text", "message", "traceback", "delay", "reason", "status",
 }
 
 --- One JSON object per event and line. Takes console.new's options; hints go to

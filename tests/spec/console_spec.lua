@@ -9,6 +9,9 @@ local function new(options)
     now = function() return 0 end,
     width = function() return 40 end,
     steps = 4,
+    attempts = {},
+    file = "f.lua",
+    show_value = function(bytes) return "<" .. bytes .. ">" end,
     resume = function(run) return "luaflow resume f.lua --origin-run-id " .. run end,
   }
   for key, value in pairs(options or {}) do given[key] = value end
@@ -88,9 +91,61 @@ describe("the console", function()
   end)
 
   it("tells of an attempt that failed and when the next begins", function()
-    assert.equal("T [1/join/4 (worker 2)] Attempt 1 failed; trying again in 0.5 s.\n"
-      .. "T [1/join/4 (worker 2)] oops\n",
-      shown { task("task_retrying", { message = "oops", delay = 0.5 }) })
+    local retrying = { task("task_retrying", { message = "oops", traceback = "", delay = 0.5 }),
+      task("task_started", { attempt = 1 }) }
+    assert.equal("T [1/join/4 (worker 2)] Task failed in attempt 1 of 4.\n"
+      .. "T [1/join/4 (worker 2)] oops\n"
+      .. "T [1/join/4 (worker 2)] Retrying in 0.5 s (attempt 2 of 4).\n"
+      .. "T [1/join/4 (worker 2)] Task is starting (attempt 2 of 4).\n",
+      shown(retrying, { attempts = { join = 4 } }))
+    assert.truthy(shown({ task("task_retrying", { message = "oops", delay = 0 }) }, { is_quiet = true })
+      :find("oops\nT [1/join/4 (worker 2)] Retrying (attempt 2).\n", 1, true))
+  end)
+
+  it("shows which element of a foreach failed, and how to see what it printed", function()
+    assert.equal("T [1/join/4 (worker 2)] Task failed.\n"
+      .. "T [1/join/4 (worker 2)] timed out after 30 s\n"
+      .. "T [1/join/4 (worker 2)] Path a[7][2]#3, index 2, input <x>\n"
+      .. "T [1/join/4 (worker 2)] See what it printed: luaflow logs F/1/join/4\n",
+      shown({
+        task("task_failed", { message = "timed out after 30 s", traceback = "", path = "a[7][2]#3", input = "x" }),
+      }, { logs = function(event) return ("luaflow logs F/%d/%s/%d"):format(event.run, event.step, event.task) end }))
+  end)
+
+  it("shows the lines around the one that failed", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write("one\ntwo\nthree\nfour\nfive\n")
+    file:close()
+    local text = shown({ task("task_failed", { message = path .. ":2: no" }) }, { file = path })
+    os.remove(path)
+    assert.equal("T [1/join/4 (worker 2)]   1 | one\n"
+      .. "T [1/join/4 (worker 2)] > 2 | two\n"
+      .. "T [1/join/4 (worker 2)]   3 | three\n"
+      .. "T [1/join/4 (worker 2)]   4 | four\n", text:match(": no\n(.*)"))
+  end)
+
+  it("tells of tasks that are reused", function()
+    local reused = { task("task_reused", { worker = false, reason = "it succeeded in run 1" }),
+      task("task_started", { reason = "it failed in run 1" }) }
+    reused[1].worker = nil
+    assert.equal("T [1/join/4] Task reused.\nT [1/join/4 (worker 2)] Task is starting.\n", shown(reused))
+    assert.equal("", shown(reused, { is_quiet = true }))
+    for _, is_quiet in ipairs { true, false } do
+      assert.equal("T [1/join/4] Task reused: it succeeded in run 1.\n"
+        .. "T [1/join/4 (worker 2)] Task is starting: it failed in run 1.\n",
+        shown(reused, { explains = true, is_quiet = is_quiet }))
+    end
+    assert.equal("T Done! 5 tasks in 5.031 s. 3 of them reused.\n",
+      shown { finished("done", { done = 5, failed = 0, reused = 3 }) })
+    assert.truthy(shown { finished("failed", { done = 4, failed = 1, reused = 3 }) }
+      :find("T Run 1 failed: 1 task failed, 4 steps never ran, 3 tasks reused. Resume with:\n", 1, true))
+  end)
+
+  it("says how many of a step's many tasks are reused", function()
+    assert.equal("T Step a: 70 done (60 reused), 4 running, 1 failed.\n",
+      shown { { event = "progress", run = 1, step = "a", time = 1,
+        counts = { started = 75, done = 70, failed = 1, reused = 60 } } })
   end)
 
   it("gives a step with many tasks one line", function()
@@ -136,6 +191,15 @@ describe("visible text", function()
 
   it("is plain where no step printed it", function()
     assert.equal("^[[1;32mok\tb\nc é", console.plain("\27[1;32mok\tb\nc é"))
+  end)
+end)
+
+describe("text that is cut", function()
+  it("ends with a whole character and an ellipsis", function()
+    assert.equal("abc", console.cut("abc", 3))
+    assert.equal("ab…", console.cut("abc", 2))
+    assert.equal("a…", console.cut("aéb", 2))
+    assert.equal("aé…", console.cut("aéb", 3))
   end)
 end)
 
@@ -194,6 +258,15 @@ describe("the journal", function()
       .. '{"event":"run_finished","run":1,"time":5.031,"status":"done"}\n',
       (journal { STARTED, task "task_finished", task("line", { stream = "stdout", text = 'a"b' }),
         finished("done", { done = 1 }) }))
+  end)
+
+  it("says why tasks of a resumed run were reused or run, and which attempts failed", function()
+    assert.equal('{"event":"task_reused","run":1,"step":"join","task":4,"path":"join","attempt":0,"time":5,'
+      .. '"reason":"it succeeded in run 1"}\n'
+      .. '{"event":"task_retrying","run":1,"step":"join","task":4,"path":"join","attempt":0,"time":5,'
+      .. '"message":"no","traceback":"","delay":10}\n',
+      (journal { task("task_reused", { reason = "it succeeded in run 1" }),
+        task("task_retrying", { message = "no", traceback = "", delay = 10, input = "\1" }) }))
   end)
 
   it("ends with the run when that is abandoned", function()

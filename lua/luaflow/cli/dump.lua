@@ -1,13 +1,12 @@
---- `luaflow dump PATHSPEC`: the artifacts of tasks. Host only.
+--- `luaflow dump PATHSPEC`: the artifacts of tasks. Host only. Its form is that of `step` too.
 local cli = require "luaflow.cli"
-local console = require "luaflow.console"
-local core = require "luaflow.core"
 local json = require "luaflow.json"
 local pathspec = require "luaflow.pathspec"
+local values = require "luaflow.cli.values"
 
 local dump = { summary = "Shows the artifacts of every task of a run, of a step, or of one task." }
 
-local MAX_TEXT = 1000 -- bytes of a value shown as text, unless told otherwise
+dump.MAX_TEXT = 1000 -- bytes of a value shown as text, unless told otherwise
 
 function dump.declare(parser)
   parser:argument("PATHSPEC", "a run, a step or a task: Flow/run[/step[/task]], a run id, or last")
@@ -22,88 +21,42 @@ function dump.declare(parser)
   )
 end
 
--- Canonical bytes: how long the head of a string or an ext is, by its first byte. (The last
--- byte of an ext's head is its type.)
-local STRING_HEAD = { [0xd9] = 2, [0xda] = 3, [0xdb] = 5, [0xc4] = 2, [0xc5] = 3, [0xc6] = 5 }
-local EXT_HEAD = {
-  [0xd4] = 2, [0xd5] = 2, [0xd6] = 2, [0xd7] = 2, [0xd8] = 2, [0xc7] = 3, [0xc8] = 4, [0xc9] = 6,
-}
-local EXT_CLASS, EXT_ARRAY = 3, 16 -- and above
-
--- What canonical bytes stand for, told without decoding them; of a string or an FFI array
--- also how many bytes it has.
-local function look_at(bytes)
-  local first = bytes:byte()
-  if first >= 0xa0 and first <= 0xbf then return "string", #bytes - 1 end
-  if STRING_HEAD[first] then return "string", #bytes - STRING_HEAD[first] end
-  if EXT_HEAD[first] then
-    local ext = bytes:byte(EXT_HEAD[first])
-    if ext >= EXT_ARRAY then return "array", #bytes - EXT_HEAD[first] end
-    return ext == EXT_CLASS and "class" or "number"
-  end
-  if first >= 0x90 and first <= 0x9f or first == 0xdc or first == 0xdd then return "list" end
-  if first >= 0x80 and first <= 0x8f or first == 0xde or first == 0xdf then return "table" end
-  if first == 0xc0 then return "nil" end
-  return (first == 0xc2 or first == 0xc3) and "boolean" or "number"
-end
-
-local OMITTED = { "$type", "kind", "size" }
-
--- What stands for a value of `size` bytes that is too long to be shown.
-local function omitted(kind, size, is_json)
-  if not is_json then return ("(%s, %s)"):format(kind, console.plural(size, "byte")) end
-  return json.encode(json.ordered(OMITTED, { ["$type"] = "omitted", kind = kind, size = size }))
-end
-
--- As text no value is much shorter than its bytes, so what is far above the limit need not
--- be decoded to know that it is.
-local function is_far_above(size, limit) return size > 8 * limit + 64 end
-
--- One artifact's value as text of the format asked for.
-local function value_of(rt, task, artifact, options)
-  local bytes, message, code = rt:bytes(task.run, task.task, artifact.name)
-  if bytes == nil then return nil, message, code end
-  local kind, size = look_at(bytes)
-  if size and size > options.limit or not size and is_far_above(#bytes, options.limit) then
-    return omitted(kind, size or #bytes, options.is_json)
-  end
-  local ok, value, why = core.decode_marked(bytes)
-  if not ok then return nil, value, why end
-  local text = json.encode(value)
-  if not size and #text > options.limit then return omitted(kind, #text, options.is_json) end
-  return text
-end
-
 -- The wanted artifacts of one task: { { name = , text = }, … }.
-local function values_of(rt, task, options)
-  local values = {}
+local function artifacts_of(rt, task, options)
+  local artifacts = {}
   for _, artifact in ipairs(task.failed and {} or task.artifacts) do
     if options.include == nil or options.include[artifact.name] then
-      local text, message, code = value_of(rt, task, artifact, options)
+      local bytes, message, code = rt:bytes(task.run, task.task, artifact.name)
+      if bytes == nil then return nil, message, code end
+      local text
+      text, message, code = values.text(bytes, options.limit, options.is_json)
       if text == nil then return nil, message, code end
-      values[#values + 1] = { name = artifact.name, text = text }
+      artifacts[#artifacts + 1] = { name = artifact.name, text = text }
     end
   end
-  return values
+  return artifacts
 end
 
-local function as_text(run, task, values)
-  local lines = { ("%s  %s  %s"):format(pathspec.of(run, task.step, task.task), task.path,
-    task.failed and "failed" or "done") }
-  for _, value in ipairs(values) do lines[#lines + 1] = ("    %s = %s"):format(value.name, value.text) end
+--- A task for people: { pathspec =, path =, status =, artifacts = { { name =, text = }, … } }.
+function dump.text(task)
+  local lines = { ("%s  %s  %s"):format(task.pathspec, task.path, task.status) }
+  for _, artifact in ipairs(task.artifacts) do
+    lines[#lines + 1] = ("    %s = %s"):format(artifact.name, artifact.text)
+  end
   return table.concat(lines, "\n") .. "\n"
 end
 
 local TASK = { "pathspec", "path", "status", "artifacts" }
 
-local function as_json(run, task, values)
-  local artifacts = {}
-  for _, value in ipairs(values) do artifacts[value.name] = json.raw(value.text) end
+--- The same as JSON.
+function dump.json(task)
+  local texts = {}
+  for _, artifact in ipairs(task.artifacts) do texts[artifact.name] = json.raw(artifact.text) end
   return json.encode(json.ordered(TASK, {
-    pathspec = pathspec.of(run, task.step, task.task),
+    pathspec = task.pathspec,
     path = task.path,
-    status = task.failed and "failed" or "done",
-    artifacts = #values > 0 and artifacts or json.ordered({}, artifacts), -- {}, not []
+    status = task.status,
+    artifacts = #task.artifacts > 0 and texts or json.ordered({}, texts), -- {}, not []
   }))
 end
 
@@ -162,13 +115,19 @@ local function write_tasks(rt, place, numbers, options)
   for i, number in ipairs(numbers) do
     local task, message, code = rt:task(place.run.id, number)
     if task == nil then return nil, message, code end
-    local values
-    values, message, code = values_of(rt, task, options)
-    if values == nil then return nil, message, code end
+    local artifacts
+    artifacts, message, code = artifacts_of(rt, task, options)
+    if artifacts == nil then return nil, message, code end
+    local shown = {
+      pathspec = pathspec.of(place.run, task.step, task.task),
+      path = task.path,
+      status = task.failed and "failed" or "done",
+      artifacts = artifacts,
+    }
     if options.is_json then
-      cli.write((i > 1 and "," or "") .. as_json(place.run, task, values))
+      cli.write((i > 1 and "," or "") .. dump.json(shown))
     else
-      cli.show(as_text(place.run, task, values))
+      cli.show(dump.text(shown))
     end
   end
   return cli.DONE
@@ -184,7 +143,7 @@ function dump.run(args)
     if numbers == nil then return nil, message, code end
     local options = {
       include = names_of(args.include),
-      limit = args.max_value_size or (args.json and math.huge or MAX_TEXT),
+      limit = args.max_value_size or (args.json and math.huge or dump.MAX_TEXT),
       is_json = args.json,
     }
     if options.include then

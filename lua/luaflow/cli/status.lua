@@ -12,7 +12,7 @@ function status.declare(parser)
 end
 
 local STEP = { "name", "tasks", "done", "failed", "reused" }
-local FAILURE = { "pathspec", "message", "traceback" }
+local FAILURE = { "pathspec", "path", "message", "traceback" }
 
 -- A step's tasks that are there, in whatever state.
 local function tasks_of(step) return math.max(step.started, step.done + step.failed) end
@@ -29,6 +29,7 @@ local function failures_of(rt, run)
     if task == nil then return nil, message, code end
     failures[i] = json.ordered(FAILURE, {
       pathspec = pathspec.of(run, task.step, task.task),
+      path = task.path,
       message = task.message or "",
       traceback = task.traceback or "",
     })
@@ -85,7 +86,9 @@ local function as_text(run, failures)
   out[#out + 1] = "\n" .. steps_text(run)
   for _, failure in ipairs(failures) do
     local text = failure.message:gsub("\n+$", "") .. "\n" .. failure.traceback:gsub("\n+$", "")
-    out[#out + 1] = ("\n%s failed:\n    %s\n"):format(failure.pathspec, (text:gsub("\n+$", ""):gsub("\n", "\n    ")))
+    local place = failure.path:find("[%[#]") and (" (%s)"):format(failure.path) or ""
+    out[#out + 1] = ("\n%s%s failed:\n    %s\n"):format(failure.pathspec, place,
+      (text:gsub("\n+$", ""):gsub("\n", "\n    ")))
   end
   return table.concat(out)
 end
