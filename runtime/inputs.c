@@ -139,17 +139,30 @@ static const lf_task *live_input(const lf_join *j, uint32_t slot)
     return low < j->n_live && j->live[low].slot == slot ? j->live[low].task : NULL;
 }
 
+/* Whether what an input left is in memory: of one that was reused it is only in the store. */
+static bool tells_itself(const lf_task *live) { return live != NULL && live->origin_run == 0; }
+
+/* The record that tells what an input left that does not tell it itself, and its run. */
+static int stored_input(lf_view *view, const lf_task *t, uint32_t slot, const lf_task *live,
+                        uint32_t *run, lf_task_record *record, luaflow_error *err)
+{
+    *run = live != NULL ? live->origin_run : t->batch->facts->run;
+    uint32_t number = live != NULL ? live->origin_task : t->join->numbers[slot];
+    int rc = lf_view_task(view, *run, number, record, err);
+    return rc == LUAFLOW_OK ? lf_view_resolve(view, run, record, err) : rc;
+}
+
 static int gather_one(lf_view *view, const lf_task *t, uint32_t slot, lf_slice name,
                       lf_bytes *scratch, lf_gathered *g, luaflow_error *err)
 {
     lf_found found = {.blob = NULL};
     const lf_task *live = live_input(t->join, slot);
-    if (live != NULL) {
+    if (tells_itself(live)) {
         g->found = visible_output(live, name, &found);
     } else {
         lf_task_record record;
-        uint32_t run = t->batch->facts->run;
-        int rc = lf_view_task(view, run, t->join->numbers[slot], &record, err);
+        uint32_t run;
+        int rc = stored_input(view, t, slot, live, &run, &record, err);
         if (rc == LUAFLOW_OK)
             rc = lf_view_output(view, run, &record, name, &found.ref, &g->found, err);
         if (rc != LUAFLOW_OK)
@@ -334,11 +347,12 @@ static int enter_live(lf_merged *m, const lf_task *input, luaflow_error *err)
     return rc;
 }
 
-static int enter_stored(lf_merged *m, lf_view *view, uint32_t run, uint32_t number,
-                        luaflow_error *err)
+static int enter_stored(lf_merged *m, lf_view *view, const lf_task *t, uint32_t slot,
+                        const lf_task *live, luaflow_error *err)
 {
     lf_task_record record, base;
-    int rc = lf_view_task(view, run, number, &record, err);
+    uint32_t run;
+    int rc = stored_input(view, t, slot, live, &run, &record, err);
     if (rc != LUAFLOW_OK)
         return rc;
     lf_slice name;
@@ -349,7 +363,7 @@ static int enter_stored(lf_merged *m, lf_view *view, uint32_t run, uint32_t numb
             rc = enter(m, name, &found, err);
     if (rc != LUAFLOW_OK || record.base == 0)
         return rc;
-    if ((rc = lf_view_task(view, run, record.base, &base, err)) != LUAFLOW_OK)
+    if ((rc = lf_view_base(view, run, &record, &base, err)) != LUAFLOW_OK)
         return rc;
     r = lf_reader_of(base.outputs.data, base.outputs.size);
     while (rc == LUAFLOW_OK && lf_output_next(&r, &name, &found.ref)) {
@@ -395,8 +409,8 @@ int lf_inputs_merge(lf_store *s, const lf_task *t, lf_merged **out, luaflow_erro
     int rc = lf_view_begin(s, &view, err);
     for (uint32_t slot = 0; rc == LUAFLOW_OK && slot < t->join->n; slot++) {
         const lf_task *live = live_input(t->join, slot);
-        rc = live != NULL ? enter_live(m, live, err)
-                          : enter_stored(m, view, t->batch->facts->run, t->join->numbers[slot], err);
+        rc = tells_itself(live) ? enter_live(m, live, err)
+                                : enter_stored(m, view, t, slot, live, err);
     }
     lf_view_end(view);
     if (rc == LUAFLOW_OK && !settle(m))

@@ -151,6 +151,7 @@ LF_RAISES static void push_task_info(lua_State *L, const luaflow_task_info *info
     lf_set_string(L, "step", info->step);
     lf_set_string(L, "path", info->path);
     lf_set_boolean(L, "failed", info->failed);
+    lf_set_boolean(L, "caught", info->caught);
     lf_set_number(L, "attempt", info->attempt);
     lf_set_known(L, "worker", info->worker);
     lf_set_number(L, "started_at", info->started_at);
@@ -161,6 +162,18 @@ LF_RAISES static void push_task_info(lua_State *L, const luaflow_task_info *info
     lf_set_known(L, "origin_task", (double)info->origin_task);
     push_numbers(L, info->parents, info->n_parents);
     lua_setfield(L, -2, "parents");
+    lua_createtable(L, (int)info->n_attempts, 0);
+    for (size_t i = 0; i < info->n_attempts; i++) {
+        const luaflow_attempt_info *attempt = &info->attempts[i];
+        lua_createtable(L, 0, 5);
+        lf_set_number(L, "worker", attempt->worker);
+        lf_set_number(L, "started_at", attempt->started_at);
+        lf_set_number(L, "finished_at", attempt->finished_at);
+        lf_set_string(L, "message", attempt->message);
+        lf_set_string(L, "traceback", attempt->traceback);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    lua_setfield(L, -2, "attempts");
     lua_createtable(L, (int)info->n_artifacts, 0);
     for (size_t i = 0; i < info->n_artifacts; i++) {
         const luaflow_artifact_info *artifact = &info->artifacts[i];

@@ -374,12 +374,10 @@ LF_RAISES static run *push_run(lua_State *L, runtime *rt)
     return r;
 }
 
-/* rt:start(flow, { texts =, values =, tags =, seed =, max_workers =, max_num_splits =,
- * progress_after =, keep_going =, run_id_file =, on_event = }) */
-static int runtime_start(lua_State *L)
+/* Sees to a table of options at 3, of those that starting and resuming have in common, and
+ * leaves the tags at 4.  [-?, +?, raises] */
+LF_RAISES static luaflow_run_options read_options(lua_State *L)
 {
-    runtime *rt = lf_arg_runtime(L, 1);
-    luaflow_flow *flow = lf_arg_flow(L, 2);
     if (lua_isnoneornil(L, 3)) {
         lua_settop(L, 2);
         lua_newtable(L);
@@ -387,28 +385,62 @@ static int runtime_start(lua_State *L)
     luaL_checktype(L, 3, LUA_TTABLE);
     lua_settop(L, 3);
     luaflow_run_options options = LUAFLOW_RUN_OPTIONS_INIT;
-    read_seed(L, 3, &options);
     options.max_workers = lf_option_count(L, 3, "max_workers");
     options.max_num_splits = lf_option_count(L, 3, "max_num_splits");
     options.progress_after = lf_option_count(L, 3, "progress_after");
     options.keep_going = lf_option_boolean(L, 3, "keep_going");
     options.run_id_file = lf_option_string(L, 3, "run_id_file");
-    lf_option_push(L, 3, "texts");  /* 4 */
-    lf_option_push(L, 3, "values"); /* 5 */
-    lf_option_push(L, 3, "tags");   /* 6 */
-    options.tags = lf_push_strings(L, 6, "option 'tags'", &options.n_tags);
+    lf_option_push(L, 3, "tags");
+    options.tags = lf_push_strings(L, 4, "option 'tags'", &options.n_tags);
+    return options;
+}
+
+/* What a start that failed leaves: nil and why, and no run.  [-0, +?, raises] */
+LF_RAISES static int refuse(lua_State *L, run *r, lf_scratch *s)
+{
+    *(run **)lua_touserdata(L, -1) = NULL;
+    let_go(L, 1, r);
+    free_run(r);
+    return lf_scratch_fail(L, s);
+}
+
+/* rt:start(flow, { texts =, values =, tags =, seed =, max_workers =, max_num_splits =,
+ * progress_after =, keep_going =, run_id_file =, on_event = }) */
+static int runtime_start(lua_State *L)
+{
+    runtime *rt = lf_arg_runtime(L, 1);
+    luaflow_flow *flow = lf_arg_flow(L, 2);
+    luaflow_run_options options = read_options(L);
+    read_seed(L, 3, &options);
+    lf_option_push(L, 3, "texts");
+    int texts = lua_gettop(L);
+    lf_option_push(L, 3, "values");
     lf_scratch *s = lf_scratch_new(L);
-    if (!lf_push_params(L, 4, 5, s, &options.params, &options.n_params))
+    if (!lf_push_params(L, texts, texts + 1, s, &options.params, &options.n_params))
         return lf_scratch_fail(L, s);
     run *r = push_run(L, rt);
     options.on_event = deliver;
     options.payload = r;
     if (luaflow_start(rt->handle, flow, &options, &r->handle, &s->err) == LUAFLOW_OK)
         return 1;
-    *(run **)lua_touserdata(L, -1) = NULL;
-    let_go(L, 1, r);
-    free_run(r);
-    return lf_scratch_fail(L, s);
+    return refuse(L, r, s);
+}
+
+/* rt:resume(flow, { origin =, step =, and what start has but texts, values and seed }) */
+static int runtime_resume(lua_State *L)
+{
+    runtime *rt = lf_arg_runtime(L, 1);
+    luaflow_flow *flow = lf_arg_flow(L, 2);
+    luaflow_run_options options = read_options(L);
+    uint64_t origin = lf_option_count(L, 3, "origin");
+    const char *step = lf_option_string(L, 3, "step");
+    lf_scratch *s = lf_scratch_new(L);
+    run *r = push_run(L, rt);
+    options.on_event = deliver;
+    options.payload = r;
+    if (luaflow_resume(rt->handle, flow, origin, step, &options, &r->handle, &s->err) == LUAFLOW_OK)
+        return 1;
+    return refuse(L, r, s);
 }
 
 /* Makes the table that finds a run's userdata; others keep that alive.  [-0, +0, raises] */
@@ -431,6 +463,7 @@ void lf_core_runs(lua_State *L)
 {
     static const luaL_Reg runtime_methods[] = {
         {"start", runtime_start},
+        {"resume", runtime_resume},
         {"poll", runtime_poll},
         {NULL, NULL},
     };

@@ -2,6 +2,7 @@
  * share, so that no batch waits behind a long task while another worker is idle. */
 #include "pool.h"
 #include "clock.h"
+#include "replay.h"
 #include "step.h"
 #include "thread.h"
 
@@ -57,36 +58,63 @@ static lf_stepper *stepper_for(worker *w, lf_flow *flow, luaflow_error *err)
     return s;
 }
 
-static void tell_start(const lf_batch *b, lf_task *t)
+/* Counts the task among those of its step; the first of them are told one by one. */
+static void count(lf_facts *facts, lf_task *t)
 {
-    lf_facts *facts = b->facts;
     if (!facts->listened)
         return;
     uint32_t before = atomic_fetch_add_explicit(&facts->begun[t->step], 1, memory_order_relaxed);
     t->told = facts->progress_after == 0 || before < facts->progress_after;
+}
+
+static void tell_start(lf_facts *facts, lf_task *t)
+{
+    count(facts, t);
     if (!t->told)
         return;
-    lf_bytes place = {0};
+    lf_bytes place = {0}, reason = {0};
+    luaflow_event event = {.type = LUAFLOW_TASK_STARTED};
     lf_task_place(t, &place);
+    if (facts->replay != NULL) {
+        lf_replay_reason(t, &reason);
+        event.reason = lf_bytes_cstr(&reason);
+    }
     lf_task_tell(t, lf_slice_of(place.data, place.size),
-                 lf_graph_step(lf_flow_graph(facts->flow), t->step)->name,
-                 (luaflow_event){.type = LUAFLOW_TASK_STARTED});
+                 lf_graph_step(lf_flow_graph(facts->flow), t->step)->name, event);
     lf_bytes_fini(&place);
+    lf_bytes_fini(&reason);
+}
+
+/* In a resumed run: takes the task over from the origin, or sees to it that it can read what a
+ * reused parent left. Says whether it is done with; what goes wrong is the batch's error. */
+static bool replay(const worker *w, lf_batch *b, lf_task *t, lf_task **stand_in)
+{
+    bool reused = false;
+    int rc = b->facts->replay == NULL ? LUAFLOW_OK
+                                      : lf_replay_task(w->pool->store, t, &reused, &b->error);
+    if (reused)
+        count(b->facts, t);
+    else if (rc == LUAFLOW_OK)
+        rc = lf_replay_parent(w->pool->store, t, stand_in, &b->error);
+    return reused || rc != LUAFLOW_OK;
 }
 
 static void run_batch(worker *w, lf_batch *b)
 {
     uint64_t began = lf_tick_us();
+    lf_task *stand_in = NULL; /* of the last reused parent */
     for (uint32_t i = 0; i < b->n; i++) {
         lf_task *t = &b->tasks[i];
         if (b->error.code != LUAFLOW_OK || atomic_load_explicit(&b->facts->halted, memory_order_relaxed) ||
             (i > 0 && lf_tick_us() - began > PATIENCE_US))
             break;
+        if (replay(w, b, t, &stand_in))
+            continue;
         lf_stepper *s = stepper_for(w, b->facts->flow, &b->error);
         if (s == NULL)
             break;
         t->worker = w->number;
-        tell_start(b, t);
+        tell_start(b->facts, t);
         lf_stepper_run(s, t);
         if (lf_stepper_is_worn(s)) {
             lf_stepper_free(s);
@@ -94,6 +122,7 @@ static void run_batch(worker *w, lf_batch *b)
             w->steppers[STATES - 1] = NULL;
         }
     }
+    lf_task_drop(stand_in);
     b->elapsed_us = lf_tick_us() - began;
 }
 

@@ -1,6 +1,6 @@
 /* reading.c -- the part of luaflow.h that reads the store: views are begun and ended within
  * each call, and what is given out is copied into one block. */
-#include "inputs.h"
+#include "description.h"
 #include "runtime.h"
 
 #include <stdlib.h>
@@ -37,69 +37,14 @@ static int give_bytes(lf_buf *buf, void **bytes, size_t *size, luaflow_error *er
     return *bytes == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
 }
 
-/* A canonical str: its text. */
-static lf_slice text_of(lf_slice value)
-{
-    lf_reader r = lf_reader_of(value.data, value.size);
-    uint8_t head = lf_read_u8(&r);
-    size_t size = (head & 0xe0) == 0xa0 ? (size_t)(head & 0x1f) : lf_read_u8(&r);
-    return lf_read(&r, size);
-}
-
-/* The names of the steps, in the order of the graph, from a run's description. */
-typedef struct step_names {
-    lf_buf *description;
-    lf_list list;
-} step_names;
-
-static int open_names(lf_view *v, const lf_run_record *record, step_names *names, luaflow_error *err)
-{
-    memset(names, 0, sizeof *names);
-    int rc = lf_view_blob(v, &record->description, &names->description, err);
-    if (rc != LUAFLOW_OK)
-        return rc;
-    lf_slice steps = lf_inputs_param(lf_buf_slice(names->description), lf_slice_of("steps", 5));
-    rc = lf_list_init(&names->list, steps, err);
-    if (rc != LUAFLOW_OK) {
-        lf_buf_free(names->description);
-        return rc == LUAFLOW_ENOMEM
-                   ? rc
-                   : lf_fail(err, LUAFLOW_ESTORE, "the description of a run is damaged; run luaflow verify");
-    }
-    return LUAFLOW_OK;
-}
-
-static void close_names(step_names *names)
-{
-    lf_list_fini(&names->list);
-    lf_buf_free(names->description);
-}
-
-static lf_slice name_of(const step_names *names, uint64_t step)
-{
-    if (names->list.kind != LF_LIST_ARRAY || step >= names->list.size)
-        return lf_slice_of("?", 1);
-    const uint64_t *at = &names->list.offsets[step];
-    lf_slice one = {names->list.bytes.data + at[0], at[1] - at[0]};
-    return text_of(lf_inputs_param(one, lf_slice_of("name", 4)));
-}
-
-static uint32_t find_step(const step_names *names, const char *step)
-{
-    for (uint64_t i = 0; i < names->list.size; i++)
-        if (lf_slice_equal(name_of(names, i), lf_slice_of(step, strlen(step))))
-            return (uint32_t)i;
-    return LF_NONE;
-}
-
 /* ---- runs ---- */
 
 static luaflow_run_info *run_block(const lf_run_record *record, const lf_run_state *state,
-                                   const step_names *names)
+                                   const lf_description *names)
 {
     size_t text = record->flow.size + 1 + record->tags.size + record->n_tags + state->problem.size + 1;
     for (uint32_t i = 0; i < state->n_steps; i++)
-        text += name_of(names, i).size + 1;
+        text += lf_description_name(names, i).size + 1;
     luaflow_run_info *info = calloc(1, sizeof *info + state->n_steps * sizeof(luaflow_step_info) +
                                            record->n_tags * sizeof(char *) + text);
     if (info == NULL)
@@ -115,7 +60,7 @@ static luaflow_run_info *run_block(const lf_run_record *record, const lf_run_sta
         tags[i] = keep(&at, lf_read_string(&r));
     r = lf_reader_of(state->counts.data, state->counts.size);
     for (uint32_t i = 0; i < state->n_steps; i++)
-        steps[i] = (luaflow_step_info){keep(&at, name_of(names, i)), lf_counts_next(&r)};
+        steps[i] = (luaflow_step_info){keep(&at, lf_description_name(names, i)), lf_counts_next(&r)};
     info->tags = tags;
     info->n_tags = record->n_tags;
     info->steps = steps;
@@ -134,14 +79,14 @@ static int read_run(luaflow *rt, lf_view *v, uint32_t run, luaflow_run_info **ou
 {
     lf_run_record record;
     lf_run_state state;
-    step_names names;
+    lf_description names;
     int rc = lf_view_run(v, run, &record, &state, err);
     if (rc == LUAFLOW_OK)
-        rc = open_names(v, &record, &names, err);
+        rc = lf_description_read(v, &record, &names, err);
     if (rc != LUAFLOW_OK)
         return rc;
     luaflow_run_info *info = run_block(&record, &state, &names);
-    close_names(&names);
+    lf_description_fini(&names);
     if (info == NULL)
         return lf_fail_memory(err);
     info->id = run;
@@ -315,12 +260,12 @@ int luaflow_tasks_list(luaflow *rt, uint64_t wide, const char *step, bool failed
     }
     lf_run_record record;
     lf_run_state state;
-    step_names names;
+    lf_description names;
     rc = lf_view_run(v, run, &record, &state, err);
-    if (rc == LUAFLOW_OK && step != NULL && (rc = open_names(v, &record, &names, err)) == LUAFLOW_OK) {
-        number = find_step(&names, step);
-        close_names(&names);
-        if (number == LF_NONE)
+    if (rc == LUAFLOW_OK && step != NULL && (rc = lf_description_read(v, &record, &names, err)) == LUAFLOW_OK) {
+        number = lf_description_find(&names, lf_slice_of(step, strlen(step)));
+        lf_description_fini(&names);
+        if (number == LF_ANY)
             rc = lf_fail(err, LUAFLOW_ENOTFOUND, "run %u has no step '%s'", (unsigned)run, step);
     }
     if (rc == LUAFLOW_OK && after < UINT32_MAX)
@@ -343,11 +288,14 @@ static int compare_passed(const void *a, const void *b)
     return lf_slice_compare(((const passed *)a)->name, ((const passed *)b)->name);
 }
 
-static int gather_passed(lf_view *v, uint32_t run, const lf_task_record *task, passed **out, size_t *n,
+static int gather_passed(lf_view *v, uint32_t run, const lf_task_record *of, passed **out, size_t *n,
                          luaflow_error *err)
 {
-    lf_task_record base = {.n_outputs = 0};
-    int rc = task->base == 0 ? LUAFLOW_OK : lf_view_task(v, run, task->base, &base, err);
+    lf_task_record resolved = *of, base = {.n_outputs = 0};
+    const lf_task_record *task = &resolved;
+    int rc = lf_view_resolve(v, &run, &resolved, err);
+    if (rc == LUAFLOW_OK && task->base != 0)
+        rc = lf_view_base(v, run, task, &base, err);
     if (rc != LUAFLOW_OK)
         return rc;
     passed *list = malloc((task->n_outputs + base.n_outputs + 1) * sizeof *list);
@@ -369,18 +317,37 @@ static int gather_passed(lf_view *v, uint32_t run, const lf_task_record *task, p
     return LUAFLOW_OK;
 }
 
-static luaflow_task_info *task_block(const lf_task_record *task, lf_slice step, lf_slice path,
-                                     const passed *list, size_t n)
+/* The records of the attempts before the last, for free(). */
+static int read_attempts(lf_view *v, uint32_t run, uint32_t number, const lf_task_record *task,
+                         lf_task_record **out, luaflow_error *err)
+{
+    if (task->flags & LF_TASK_REUSED) {
+        run = task->origin_run;
+        number = task->origin_task;
+    }
+    *out = calloc(task->attempt + (size_t)1, sizeof **out);
+    int rc = *out == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
+    for (uint32_t i = 0; rc == LUAFLOW_OK && i < task->attempt; i++)
+        rc = lf_view_attempt(v, run, number, i, &(*out)[i], err);
+    return rc;
+}
+
+static luaflow_task_info *task_block(const lf_task_record *task, const lf_task_record *before,
+                                     lf_slice step, lf_slice path, const passed *list, size_t n)
 {
     size_t n_parents = (size_t)lf_parents_count(task->parents);
     size_t text = step.size + path.size + task->message.size + task->traceback.size + 4;
     for (size_t i = 0; i < n; i++)
         text += list[i].name.size + 1;
-    luaflow_task_info *info = calloc(1, sizeof *info + n * sizeof(luaflow_artifact_info) +
+    for (uint32_t i = 0; i < task->attempt; i++)
+        text += before[i].message.size + before[i].traceback.size + 2;
+    luaflow_task_info *info = calloc(1, sizeof *info + task->attempt * sizeof(luaflow_attempt_info) +
+                                            n * sizeof(luaflow_artifact_info) +
                                             n_parents * (sizeof(uint64_t) + sizeof(uint32_t)) + text);
     if (info == NULL)
         return NULL;
-    luaflow_artifact_info *artifacts = (void *)(info + 1);
+    luaflow_attempt_info *attempts = (void *)(info + 1);
+    luaflow_artifact_info *artifacts = (void *)(attempts + task->attempt);
     uint64_t *parents = (void *)(artifacts + n);
     uint32_t *narrow = (void *)(parents + n_parents);
     char *at = (void *)(narrow + n_parents);
@@ -388,9 +355,17 @@ static luaflow_task_info *task_block(const lf_task_record *task, lf_slice step, 
         widen(parents, narrow, n_parents);
     for (size_t i = 0; i < n; i++)
         artifacts[i] = (luaflow_artifact_info){keep(&at, list[i].name), list[i].size, list[i].inherited};
+    for (uint32_t i = 0; i < task->attempt; i++)
+        attempts[i] = (luaflow_attempt_info){
+            before[i].worker, (double)before[i].started_us / 1e6,
+            (double)(before[i].started_us + before[i].duration_us) / 1e6, keep(&at, before[i].message),
+            keep(&at, before[i].traceback)};
+    info->attempts = attempts;
+    info->n_attempts = task->attempt;
     info->step = keep(&at, step);
     info->path = keep(&at, path);
     info->failed = (task->flags & LF_TASK_FAILED) != 0;
+    info->caught = (task->flags & LF_TASK_CAUGHT) != 0;
     if (info->failed) {
         info->message = keep(&at, task->message);
         info->traceback = keep(&at, task->traceback);
@@ -414,32 +389,37 @@ static int read_task(lf_view *v, uint32_t run, uint32_t number, luaflow_task_inf
     lf_task_record task;
     lf_run_record record;
     lf_run_state state;
-    step_names names;
+    lf_description names;
+    lf_task_record *before = NULL;
     passed *list = NULL;
     size_t n = 0;
     int rc = lf_view_run(v, run, &record, &state, err);
     if (rc == LUAFLOW_OK)
         rc = lf_view_task(v, run, number, &task, err);
     if (rc == LUAFLOW_OK)
-        rc = open_names(v, &record, &names, err);
+        rc = lf_description_read(v, &record, &names, err);
     if (rc != LUAFLOW_OK)
         return rc;
     rc = gather_passed(v, run, &task, &list, &n, err);
-    lf_slice step = name_of(&names, task.step);
+    if (rc == LUAFLOW_OK)
+        rc = read_attempts(v, run, number, &task, &before, err);
+    lf_slice step = lf_description_name(&names, task.step);
     lf_bytes text = {0};
     lf_bytes_put(&text, step.data, step.size);
     const char *step_text = lf_bytes_cstr(&text);
     lf_bytes path = {0};
     if (rc == LUAFLOW_OK && step_text != NULL) {
         lf_path_format(&path, step_text, task.place);
-        *out = path.failed ? NULL : task_block(&task, step, lf_slice_of(path.data, path.size), list, n);
+        *out = path.failed ? NULL
+                           : task_block(&task, before, step, lf_slice_of(path.data, path.size), list, n);
     } else {
         *out = NULL;
     }
     lf_bytes_fini(&text);
     lf_bytes_fini(&path);
     free(list);
-    close_names(&names);
+    free(before);
+    lf_description_fini(&names);
     if (rc == LUAFLOW_OK && *out == NULL)
         return lf_fail_memory(err);
     if (rc == LUAFLOW_OK) {
@@ -503,18 +483,20 @@ int luaflow_artifact_read(luaflow *rt, uint64_t wide_run, uint64_t wide_task, co
 
 /* Gathers entries; their texts are offsets into `text` until the block is made. */
 typedef struct gathered_log {
+    uint64_t task; /* as it is called in the run that is read */
     lf_bytes text, entries;
 } gathered_log;
 
 static bool gather_piece(void *payload, uint32_t task, uint32_t attempt, const lf_log_piece *piece)
 {
+    (void)task;
     gathered_log *g = payload;
     lf_reader r = lf_reader_of(piece->entries.data, piece->entries.size);
     uint64_t time_us;
     uint8_t stream;
     lf_slice text;
     while (lf_log_entry_next(&r, &time_us, &stream, &text)) {
-        luaflow_log_entry e = {task, attempt, (double)time_us / 1e6, stream, NULL, text.size};
+        luaflow_log_entry e = {g->task, attempt, (double)time_us / 1e6, stream, NULL, text.size};
         lf_bytes_put(&g->entries, &e, sizeof e);
         lf_bytes_put(&g->text, text.data, text.size);
         lf_bytes_put_u8(&g->text, 0);
@@ -542,12 +524,30 @@ static luaflow_log *log_block(const gathered_log *g)
     return log;
 }
 
+/* A reused task's log is that of the task it reuses. */
+static int where_it_ran(lf_view *v, uint32_t *run, uint32_t *task, luaflow_error *err)
+{
+    lf_task_record record;
+    luaflow_error missing = LUAFLOW_ERROR_INIT;
+    int rc = lf_view_task(v, *run, *task, &record, &missing);
+    if (rc == LUAFLOW_OK && record.flags & LF_TASK_REUSED) {
+        *run = record.origin_run;
+        *task = record.origin_task;
+    }
+    if (rc == LUAFLOW_OK || rc == LUAFLOW_ENOTFOUND) { /* it still runs */
+        luaflow_error_clear(&missing);
+        return LUAFLOW_OK;
+    }
+    lf_error_move(err, &missing);
+    return rc;
+}
+
 int luaflow_log_read(luaflow *rt, uint64_t wide_run, uint64_t wide_task, luaflow_log **out,
                      luaflow_error *err)
 {
     uint32_t run, task;
     lf_view *v;
-    gathered_log g = {{0}, {0}};
+    gathered_log g = {wide_task, {0}, {0}};
     int rc = lf_runtime_number(wide_run, "run", &run, err);
     if (rc == LUAFLOW_OK)
         rc = lf_runtime_number(wide_task, "task", &task, err);
@@ -557,6 +557,8 @@ int luaflow_log_read(luaflow *rt, uint64_t wide_run, uint64_t wide_task, luaflow
         return rc;
     lf_run_record record;
     rc = lf_view_run(v, run, &record, NULL, err);
+    if (rc == LUAFLOW_OK && record.origin != 0)
+        rc = where_it_ran(v, &run, &task, err);
     if (rc == LUAFLOW_OK)
         rc = lf_view_log(v, run, task, gather_piece, &g, err);
     lf_view_end(v);
@@ -570,27 +572,77 @@ int luaflow_log_read(luaflow *rt, uint64_t wide_run, uint64_t wide_task, luaflow
     return rc;
 }
 
+/* Tasks with a log, ascending, and the step of each. */
+typedef struct logged {
+    uint32_t *tasks, *steps;
+    size_t n;
+} logged;
+
+/* Adds reused tasks above `after` where the task that they reuse has a log, up to `max` in all. */
+static int add_reused(lf_view *v, uint32_t run, uint32_t after, size_t max, logged *l, luaflow_error *err)
+{
+    enum { PAGE = 1024 };
+    uint32_t *page = malloc(PAGE * sizeof *page);
+    size_t n = PAGE;
+    int rc = page == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
+    while (rc == LUAFLOW_OK && n == PAGE && l->n < max) {
+        rc = lf_view_tasks(v, run, LF_ANY, false, after, page, PAGE, &n, err);
+        for (size_t i = 0; rc == LUAFLOW_OK && i < n && l->n < max; i++) {
+            lf_task_record task;
+            uint32_t first, step;
+            size_t found = 0;
+            after = page[i];
+            rc = lf_view_task(v, run, page[i], &task, err);
+            if (rc == LUAFLOW_OK && task.flags & LF_TASK_REUSED)
+                rc = lf_view_logs(v, task.origin_run, task.origin_task - 1, &first, &step, 1, &found, err);
+            if (found == 1 && first == task.origin_task) {
+                l->tasks[l->n] = page[i];
+                l->steps[l->n++] = task.step;
+            }
+        }
+    }
+    free(page);
+    return rc;
+}
+
+/* Tells the first `max` of both, which have no task in common. */
+static size_t merge_logged(const logged *a, const logged *b, uint64_t *numbers, uint32_t *steps,
+                           size_t max)
+{
+    size_t i = 0, k = 0, n = 0;
+    for (; n < max && (i < a->n || k < b->n); n++) {
+        bool first = k == b->n || (i < a->n && a->tasks[i] < b->tasks[k]);
+        numbers[n] = first ? a->tasks[i] : b->tasks[k];
+        if (steps != NULL)
+            steps[n] = first ? a->steps[i] : b->steps[k];
+        *(first ? &i : &k) += 1;
+    }
+    return n;
+}
+
 int luaflow_logs_list(luaflow *rt, uint64_t wide, uint64_t after, uint64_t *numbers, uint32_t *steps,
                       size_t max, size_t *n, luaflow_error *err)
 {
-    uint32_t run, *tasks = malloc((max + 1) * 2 * sizeof *tasks), *step_of = tasks + max;
+    uint32_t run, *room = malloc((max + 1) * 4 * sizeof *room);
     lf_view *v;
     *n = 0;
-    int rc = tasks == NULL ? lf_fail_memory(err) : lf_runtime_number(wide, "run", &run, err);
+    int rc = room == NULL ? lf_fail_memory(err) : lf_runtime_number(wide, "run", &run, err);
     if (rc == LUAFLOW_OK)
         rc = lf_view_begin(rt->store, &v, err);
     if (rc != LUAFLOW_OK) {
-        free(tasks);
+        free(room);
         return rc;
     }
+    logged own = {room, room + max, 0}, reused = {room + 2 * max, room + 3 * max, 0};
     lf_run_record record;
     rc = lf_view_run(v, run, &record, NULL, err);
     if (rc == LUAFLOW_OK && after < UINT32_MAX)
-        rc = lf_view_logs(v, run, (uint32_t)after, tasks, step_of, max, n, err);
+        rc = lf_view_logs(v, run, (uint32_t)after, own.tasks, own.steps, max, &own.n, err);
+    if (rc == LUAFLOW_OK && after < UINT32_MAX && record.origin != 0)
+        rc = add_reused(v, run, (uint32_t)after, max, &reused, err);
     lf_view_end(v);
-    widen(numbers, tasks, *n);
-    if (steps != NULL)
-        memcpy(steps, step_of, *n * sizeof *steps);
-    free(tasks);
+    if (rc == LUAFLOW_OK)
+        *n = merge_logged(&own, &reused, numbers, steps, max);
+    free(room);
     return rc;
 }

@@ -1,4 +1,5 @@
 /* runtime.c -- implements luaflow.h: opens the house, closes it in reverse. */
+#include "replay.h"
 #include "runtime.h"
 #include "clock.h"
 
@@ -230,11 +231,37 @@ typedef struct creation {
     lf_facts *facts;
 } creation;
 
+/* A run that may be resumed, read where nobody can remove it meanwhile: it is there, of this
+ * flow, and nobody runs it. */
+static int check_origin(luaflow *rt, lf_view *v, const lf_flow *flow, uint32_t origin,
+                        lf_run_record *record, luaflow_error *err)
+{
+    lf_run_state state;
+    int rc = lf_view_run(v, origin, record, &state, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    const char *name = lf_flow_name(flow);
+    if (!lf_slice_equal(record->flow, lf_slice_of(name, strlen(name))))
+        return lf_fail(err, LUAFLOW_EUSAGE, "run %u is one of flow %.*s, and this is flow %s", origin,
+                       (int)record->flow.size, (const char *)record->flow.data, name);
+    if (state.status == LUAFLOW_RUNNING && lf_owner_alive(rt->owner, origin))
+        return lf_fail(err, LUAFLOW_EUSAGE,
+                       "run %u is still running; wait for it, or end it with Ctrl-C, before it is "
+                       "resumed", origin);
+    return LUAFLOW_OK;
+}
+
 /* Runs in a transaction of the writer's: the run is claimed before it can be seen. */
 static int create_run(void *payload, lf_write *txn, luaflow_error *err)
 {
     const creation *c = payload;
     lf_facts *facts = c->facts;
+    lf_run_record origin;
+    if (facts->origin != 0) {
+        int checked = check_origin(c->rt, lf_write_view(txn), facts->flow, facts->origin, &origin, err);
+        if (checked != LUAFLOW_OK)
+            return checked;
+    }
     lf_run_record record = {.created_us = lf_now_us(), .seed = facts->seed, .origin = facts->origin,
                             .n_tags = facts->n_tags};
     lf_run_state state = {.status = LUAFLOW_RUNNING, .n_steps = facts->n_steps};
@@ -301,6 +328,7 @@ static int set_tags(lf_facts *facts, const luaflow_run_options *o, luaflow_error
 
 static void drop_flow(struct lf_flow *flow) { lf_flow_free(flow); }
 
+/* All but parameters and seed. */
 static int make_facts(luaflow *rt, lf_flow *flow, const luaflow_run_options *o, lf_facts **out,
                       luaflow_error *err)
 {
@@ -313,30 +341,55 @@ static int make_facts(luaflow *rt, lf_flow *flow, const luaflow_run_options *o, 
     facts->listened = o->on_event != NULL;
     facts->progress_after = o->progress_after;
     facts->max_num_splits = o->max_num_splits > 0 ? o->max_num_splits : 1000000;
-    facts->seed = o->seed;
     facts->store = strdup(lf_store_dir(rt->store));
-    int rc = facts->store == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
-    if (rc == LUAFLOW_OK && !o->has_seed &&
-        getrandom(&facts->seed, sizeof facts->seed, 0) != sizeof facts->seed)
-        rc = lf_fail(err, LUAFLOW_ESTORE, "no random seed from the system: %s", strerror(errno));
-    if (!o->has_seed)
-        facts->seed >>= 11; /* a number that Lua and JSON can say */
-    if (rc == LUAFLOW_OK)
-        rc = set_tags(facts, o, err);
-    lf_bytes params = {0};
-    if (rc == LUAFLOW_OK)
-        rc = lf_flow_seed(flow, facts->seed, err);
-    if (rc == LUAFLOW_OK)
-        rc = lf_flow_params(flow, o->params, o->n_params, &params, err);
-    if (rc == LUAFLOW_OK && (facts->params = lf_buf_copy(params.data, params.size)) == NULL)
-        rc = lf_fail_memory(err);
-    lf_bytes_fini(&params);
+    int rc = facts->store == NULL ? lf_fail_memory(err) : set_tags(facts, o, err);
     if (rc != LUAFLOW_OK) {
         lf_facts_free(facts);
         return rc;
     }
     *out = facts;
     return LUAFLOW_OK;
+}
+
+/* The seed and the parameters that the caller gave, or their defaults. */
+static int set_params(lf_facts *facts, const luaflow_run_options *o, luaflow_error *err)
+{
+    facts->seed = o->seed;
+    if (!o->has_seed) {
+        if (getrandom(&facts->seed, sizeof facts->seed, 0) != sizeof facts->seed)
+            return lf_fail(err, LUAFLOW_ESTORE, "no random seed from the system: %s", strerror(errno));
+        facts->seed >>= 11; /* a number that Lua and JSON can say */
+    }
+    lf_bytes params = {0};
+    int rc = lf_flow_seed(facts->flow, facts->seed, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_flow_params(facts->flow, o->params, o->n_params, &params, err);
+    if (rc == LUAFLOW_OK && (facts->params = lf_buf_copy(params.data, params.size)) == NULL)
+        rc = lf_fail_memory(err);
+    lf_bytes_fini(&params);
+    return rc;
+}
+
+/* The same as they were in the origin; and what is taken over from it. */
+static int set_origin(luaflow *rt, lf_facts *facts, uint32_t origin, const char *step,
+                      luaflow_error *err)
+{
+    lf_run_record record;
+    lf_view *v;
+    int rc = lf_view_begin(rt->store, &v, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    rc = check_origin(rt, v, facts->flow, origin, &record, err);
+    if (rc == LUAFLOW_OK) {
+        facts->seed = record.seed;
+        facts->origin = origin;
+        rc = lf_view_blob(v, &record.params, &facts->params, err);
+    }
+    lf_view_end(v);
+    facts->drop_replay = lf_replay_free;
+    if (rc == LUAFLOW_OK)
+        rc = lf_replay_new(rt->store, lf_flow_graph(facts->flow), origin, step, &facts->replay, err);
+    return rc;
 }
 
 /* Opened before the run is made, so that a wrong path makes none. */
@@ -388,31 +441,30 @@ static void free_run(luaflow_run *r)
     free(r);
 }
 
-int luaflow_start(luaflow *rt, luaflow_flow *flow, const luaflow_run_options *o, luaflow_run **out,
-                  luaflow_error *err)
+/* Stores and starts the run whose facts (taken, even on failure) are made. */
+static int start_run(luaflow *rt, lf_facts *facts, const luaflow_run_options *o, luaflow_run **out,
+                     luaflow_error *err)
 {
     luaflow_run *r = calloc(1, sizeof *r);
-    if (r == NULL)
+    if (r == NULL) {
+        lf_facts_free(facts);
         return lf_fail_memory(err);
+    }
     r->rt = rt;
     r->on_event = o->on_event;
     r->payload = o->payload;
-    int rc = lf_runtime_start(rt, flow->flow, err);
-    if (rc == LUAFLOW_OK)
-        rc = make_facts(rt, flow->flow, o, &r->facts, err);
-    if (rc == LUAFLOW_OK) {
-        r->facts->owner = r;
-        rc = store_run(rt, r->facts, o->run_id_file, err);
-    }
+    r->facts = facts;
+    facts->owner = r;
+    int rc = store_run(rt, facts, o->run_id_file, err);
     if (rc != LUAFLOW_OK) {
         free_run(r);
         return rc;
     }
-    lf_run_start start = {lf_facts_ref(r->facts), lf_flow_graph(flow->flow),
+    lf_run_start start = {lf_facts_ref(facts), lf_flow_graph(facts->flow),
                           o->max_workers > 0 ? o->max_workers : cores(), o->keep_going};
     rc = lf_sched_start(rt->sched, &start, err);
     if (rc != LUAFLOW_OK) {
-        lf_owner_release(rt->owner, r->facts->run);
+        lf_owner_release(rt->owner, facts->run);
         free_run(r);
         return rc;
     }
@@ -420,6 +472,61 @@ int luaflow_start(luaflow *rt, luaflow_flow *flow, const luaflow_run_options *o,
     rt->runs = r;
     *out = r;
     return LUAFLOW_OK;
+}
+
+int luaflow_start(luaflow *rt, luaflow_flow *flow, const luaflow_run_options *o, luaflow_run **out,
+                  luaflow_error *err)
+{
+    lf_facts *facts = NULL;
+    int rc = lf_runtime_start(rt, flow->flow, err);
+    if (rc == LUAFLOW_OK)
+        rc = make_facts(rt, flow->flow, o, &facts, err);
+    if (rc == LUAFLOW_OK)
+        rc = set_params(facts, o, err);
+    if (rc == LUAFLOW_OK)
+        return start_run(rt, facts, o, out, err);
+    lf_facts_free(facts);
+    return rc;
+}
+
+/* The number of the run to resume. */
+static int find_origin(luaflow *rt, const lf_flow *flow, uint64_t wide, uint32_t *origin,
+                       luaflow_error *err)
+{
+    if (wide != 0)
+        return lf_runtime_number(wide, "run", origin, err);
+    lf_view *v;
+    size_t n;
+    int rc = lf_view_begin(rt->store, &v, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    rc = lf_view_runs(v, lf_flow_name(flow), NULL, 0, origin, 1, &n, err);
+    lf_view_end(v);
+    if (rc == LUAFLOW_OK && n == 0)
+        rc = lf_fail(err, LUAFLOW_ENOTFOUND, "flow %s has no run in %s that could be resumed",
+                     lf_flow_name(flow), lf_store_dir(rt->store));
+    return rc;
+}
+
+int luaflow_resume(luaflow *rt, luaflow_flow *flow, uint64_t wide, const char *step,
+                   const luaflow_run_options *o, luaflow_run **out, luaflow_error *err)
+{
+    lf_facts *facts = NULL;
+    uint32_t origin;
+    if (o->n_params > 0 || o->has_seed)
+        return lf_fail(err, LUAFLOW_EUSAGE,
+                       "a resumed run has the parameters and the seed of its origin; they cannot be given");
+    int rc = find_origin(rt, flow->flow, wide, &origin, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_runtime_start(rt, flow->flow, err);
+    if (rc == LUAFLOW_OK)
+        rc = make_facts(rt, flow->flow, o, &facts, err);
+    if (rc == LUAFLOW_OK)
+        rc = set_origin(rt, facts, origin, step, err);
+    if (rc == LUAFLOW_OK)
+        return start_run(rt, facts, o, out, err);
+    lf_facts_free(facts);
+    return rc;
 }
 
 void luaflow_cancel(luaflow_run *r) { lf_sched_cancel(r->rt->sched, r->facts->run); }

@@ -3,6 +3,7 @@
 #include "sched.h"
 #include "clock.h"
 #include "plan.h"
+#include "replay.h"
 #include "sched_recent.h"
 #include "thread.h"
 
@@ -444,6 +445,11 @@ static void tell_end(run *r, const lf_task *t)
     lf_bytes_put_u8(&text, 0);
     size_t traceback_at = text.size;
     lf_bytes_put(&text, record.traceback.data, record.traceback.size);
+    size_t reason_at = text.size + 1;
+    if (t->origin_run != 0) {
+        lf_bytes_put_u8(&text, 0);
+        lf_replay_reason(t, &text);
+    }
     const char *message = lf_bytes_cstr(&text);
     luaflow_event event = {.type = event_of(t)};
     if (t->outcome == LF_RETRYING)
@@ -452,6 +458,8 @@ static void tell_end(run *r, const lf_task *t)
         event.message = message;
         event.traceback = message + traceback_at;
     }
+    if (t->origin_run != 0 && message != NULL)
+        event.reason = message + reason_at;
     lf_task_tell(t, record.place, lf_graph_step(r->graph, t->step)->name, event);
     lf_bytes_fini(&text);
 }

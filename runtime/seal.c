@@ -457,6 +457,17 @@ static lf_slice text_slice(const char *text) { return lf_slice_of(text, text ? s
 
 static lf_slice bytes_slice(const lf_bytes *b) { return lf_slice_of(b->data, b->size); }
 
+/* A base that was reused is called by where it ran. */
+static void set_base(lf_task_record *record, const lf_task *base)
+{
+    if (base == NULL)
+        return;
+    bool is_far = base->origin_run != 0;
+    record->flags |= is_far ? LF_TASK_FAR : 0;
+    record->base_run = base->origin_run;
+    record->base = is_far ? base->origin_task : base->number;
+}
+
 static void write_record(struct lf_stepper *s, const lf_failure *failure)
 {
     lf_task *t = s->task;
@@ -475,7 +486,7 @@ static void write_record(struct lf_stepper *s, const lf_failure *failure)
         record.message = text_slice(failure->message);
         record.traceback = text_slice(failure->traceback);
     } else {
-        record.base = t->base != NULL ? t->base->number : 0;
+        set_base(&record, t->base);
         record.n_outputs = s->n_leaving;
         record.outputs = bytes_slice(&s->outputs);
         record.width = (uint32_t)t->width;
@@ -516,5 +527,6 @@ void lf_seal_finish(struct lf_stepper *s, const lf_failure *failure)
     forget_leaving(s);
     forget_merge(s);
     luaflow_error_clear(&s->problem);
-    lf_task_release_inputs(t);
+    if (t->outcome != LF_BROKE)
+        lf_task_release_inputs(t);
 }

@@ -47,8 +47,16 @@ int lf_view_task(lf_view *v, uint32_t run, uint32_t task, lf_task_record *out, l
 int lf_view_attempt(lf_view *v, uint32_t run, uint32_t task, uint32_t attempt, lf_task_record *out,
                     luaflow_error *err);
 
-/* What the task passes on under `name`: its own output, or its base's. False in
- * `*found` (and LUAFLOW_OK) when there is none, or when it was removed. */
+/* If `*task`, a record of run `*run`, is of a reused task, puts the record of where it ran, and
+ * that run, in their place: it tells what the task left. */
+int lf_view_resolve(lf_view *v, uint32_t *run, lf_task_record *task, luaflow_error *err);
+
+/* The record of the task on which `task`, resolved and with a base, stands. */
+int lf_view_base(lf_view *v, uint32_t run, const lf_task_record *task, lf_task_record *base,
+                 luaflow_error *err);
+
+/* What the task passes on under `name`: its own output, or its base's, or those of the task it
+ * reuses. False in `*found` (and LUAFLOW_OK) when there is none, or when it was removed. */
 int lf_view_output(lf_view *v, uint32_t run, const lf_task_record *task, lf_slice name, lf_ref *ref,
                    bool *found, luaflow_error *err);
 

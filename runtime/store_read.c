@@ -33,17 +33,38 @@ int lf_view_attempt(lf_view *v, uint32_t run, uint32_t task, uint32_t attempt, l
     return rc;
 }
 
-int lf_view_output(lf_view *v, uint32_t run, const lf_task_record *task, lf_slice name, lf_ref *ref,
+int lf_view_resolve(lf_view *v, uint32_t *run, lf_task_record *task, luaflow_error *err)
+{
+    if (!(task->flags & LF_TASK_REUSED))
+        return LUAFLOW_OK;
+    uint32_t origin = task->origin_task;
+    *run = task->origin_run;
+    int rc = lf_view_task(v, *run, origin, task, err);
+    if (rc == LUAFLOW_ENOTFOUND || (rc == LUAFLOW_OK && task->flags & (LF_TASK_REUSED | LF_TASK_FAILED)))
+        return lf_damage_fail(v, err, "task %u of run %u, which another reuses,", origin, *run);
+    return rc;
+}
+
+int lf_view_base(lf_view *v, uint32_t run, const lf_task_record *task, lf_task_record *base,
+                 luaflow_error *err)
+{
+    uint32_t of = task->flags & LF_TASK_FAR ? task->base_run : run;
+    int rc = lf_view_task(v, of, task->base, base, err);
+    if (rc == LUAFLOW_ENOTFOUND || (rc == LUAFLOW_OK && base->base != 0))
+        return lf_damage_fail(v, err, "task %u of run %u, on which another stands,", task->base, of);
+    return rc;
+}
+
+int lf_view_output(lf_view *v, uint32_t run, const lf_task_record *of, lf_slice name, lf_ref *ref,
                    bool *found, luaflow_error *err)
 {
-    *found = lf_output_find(task, name, ref);
-    if (!*found && task->base != 0) {
-        lf_task_record base;
-        int rc = lf_view_task(v, run, task->base, &base, err);
-        if (rc == LUAFLOW_ENOTFOUND)
-            return lf_damage_fail(v, err, "task %u of run %u, on which another stands,", task->base,
-                                  run);
-        if (rc != LUAFLOW_OK)
+    lf_task_record task = *of, base;
+    int rc = lf_view_resolve(v, &run, &task, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    *found = lf_output_find(&task, name, ref);
+    if (!*found && task.base != 0) {
+        if ((rc = lf_view_base(v, run, &task, &base, err)) != LUAFLOW_OK)
             return rc;
         *found = lf_output_find(&base, name, ref);
     }

@@ -107,10 +107,6 @@ struct lf_task {
     uint32_t turn;
     lf_slice prefix;       /* place of all around it; borrowed from the plan until sealed */
     void *planned;         /* the scheduler's */
-    /* of a resumed run: whether all it comes from was reused; if not, the first of its parents
-     * that was not */
-    bool may_reuse;
-    uint32_t because;
     /* what it reads; given up when it has been sealed */
     lf_task *parent;       /* counted; NULL for `start` and joins */
     lf_split *split;       /* the nearest foreach around it; counted, kept */

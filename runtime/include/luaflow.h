@@ -318,14 +318,24 @@ typedef struct luaflow_artifact_info {
     bool inherited;  /* passed on, not written by this task */
 } luaflow_artifact_info;
 
+/* An attempt that failed and was followed by another. */
+typedef struct luaflow_attempt_info {
+    uint32_t worker;
+    double started_at, finished_at;
+    const char *message, *traceback;
+} luaflow_attempt_info;
+
 typedef struct luaflow_task_info {
     uint64_t run, task;
     uint64_t origin_run, origin_task; /* where it ran, if reused; else 0 */
     const char *step, *path;
     bool failed;
-    uint32_t attempt, worker;
+    bool caught;                            /* it failed, and its `catch` made that a success */
+    uint32_t attempt, worker;               /* of its last attempt, from 0 */
     double started_at, finished_at;
     const char *message, *traceback;        /* of a failed task */
+    const luaflow_attempt_info *attempts;   /* those before the last, attempt 0 first */
+    size_t n_attempts;
     const uint64_t *parents;                /* numbers in the same run, in input order */
     size_t n_parents;
     const luaflow_artifact_info *artifacts; /* all it passes on, sorted by name; no parameters */

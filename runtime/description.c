@@ -1,0 +1,74 @@
+/* description.c -- a flow's description as it was stored with a run, read back. */
+#include "description.h"
+#include "inputs.h"
+
+int lf_description_read(lf_view *v, const lf_run_record *run, lf_description *out, luaflow_error *err)
+{
+    *out = (lf_description){.bytes = NULL};
+    int rc = lf_view_blob(v, &run->description, &out->bytes, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    lf_slice steps = lf_inputs_param(lf_buf_slice(out->bytes), lf_slice_of("steps", 5));
+    rc = lf_list_init(&out->steps, steps, err);
+    if (rc == LUAFLOW_OK)
+        return rc;
+    lf_buf_free(out->bytes);
+    return rc == LUAFLOW_ENOMEM
+               ? rc
+               : lf_fail(err, LUAFLOW_ESTORE, "the description of a run is damaged; run luaflow verify");
+}
+
+void lf_description_fini(lf_description *d)
+{
+    lf_list_fini(&d->steps);
+    lf_buf_free(d->bytes);
+}
+
+/* A canonical str: its text. */
+static lf_slice text_of(lf_slice value)
+{
+    lf_reader r = lf_reader_of(value.data, value.size);
+    uint8_t head = lf_read_u8(&r);
+    size_t size = (head & 0xe0) == 0xa0 ? (size_t)(head & 0x1f) : lf_read_u8(&r);
+    return lf_read(&r, size);
+}
+
+lf_slice lf_description_field(const lf_description *d, uint64_t step, const char *field)
+{
+    if (d->steps.kind != LF_LIST_ARRAY || step >= d->steps.size)
+        return (lf_slice){NULL, 0};
+    const uint64_t *at = &d->steps.offsets[step];
+    lf_slice one = {d->steps.bytes.data + at[0], at[1] - at[0]};
+    return lf_inputs_param(one, lf_slice_of(field, strlen(field)));
+}
+
+lf_slice lf_description_text(const lf_description *d, uint64_t step, const char *field)
+{
+    lf_slice value = lf_description_field(d, step, field);
+    return value.size == 0 ? value : text_of(value);
+}
+
+lf_slice lf_description_name(const lf_description *d, uint64_t step)
+{
+    lf_slice name = lf_description_text(d, step, "name");
+    return name.size == 0 ? lf_slice_of("?", 1) : name;
+}
+
+int lf_description_next(const lf_description *d, uint64_t step, lf_list *out, luaflow_error *err)
+{
+    return lf_list_init(out, lf_description_field(d, step, "next"), err);
+}
+
+lf_slice lf_description_target(const lf_list *next, uint64_t i)
+{
+    const uint64_t *at = &next->offsets[i];
+    return text_of(lf_slice_of(next->bytes.data + at[0], at[1] - at[0]));
+}
+
+uint32_t lf_description_find(const lf_description *d, lf_slice name)
+{
+    for (uint64_t i = 0; i < d->steps.size; i++)
+        if (lf_slice_equal(lf_description_name(d, i), name))
+            return (uint32_t)i;
+    return LF_ANY;
+}

@@ -1,0 +1,520 @@
+/* replay.c -- what a resumed run takes over from its origin. */
+#include "replay.h"
+#include "description.h"
+#include "inputs.h"
+
+#include <stdlib.h>
+
+/* What became of a task in the origin. */
+typedef enum fate {
+    FREE = 0,  /* an empty slot of the table */
+    TAKEN,     /* it succeeded, and is taken over */
+    FAILED,
+    NAMED,     /* it succeeded, but its step is to run again */
+    AFTER      /* it succeeded, but a task before it runs again */
+} fate;
+
+typedef struct entry {
+    uint64_t hash;
+    uint32_t number;
+    fate fate;
+} entry;
+
+struct lf_replay {
+    const lf_graph *graph;
+    uint32_t origin, named;  /* the step to run again, or LF_NONE */
+    uint32_t n_old;
+    uint32_t *to_new;        /* a step of the origin's graph as it is numbered now, or LF_NONE */
+    entry *table;            /* open addressing by step and place */
+    size_t room, n;
+};
+
+static uint64_t hash_of(uint32_t step, lf_slice place) { return lf_hash(step, place.data, place.size); }
+
+/* ---- the table ---- */
+
+static entry *first_slot(const lf_replay *r, uint64_t hash) { return &r->table[hash & (r->room - 1)]; }
+
+static entry *next_slot(const lf_replay *r, entry *e) { return e + 1 == r->table + r->room ? r->table : e + 1; }
+
+static bool grow(lf_replay *r)
+{
+    size_t before = r->room;
+    entry *old = r->table, *fresh = calloc(before ? before * 2 : 64, sizeof *fresh);
+    if (fresh == NULL)
+        return false;
+    r->table = fresh;
+    r->room = before ? before * 2 : 64;
+    for (size_t i = 0; i < before; i++)
+        if (old[i].fate != FREE) {
+            entry *e = first_slot(r, old[i].hash);
+            while (e->fate != FREE)
+                e = next_slot(r, e);
+            *e = old[i];
+        }
+    free(old);
+    return true;
+}
+
+static bool add(lf_replay *r, entry new)
+{
+    if (r->n * 2 >= r->room && !grow(r))
+        return false;
+    entry *e = first_slot(r, new.hash);
+    while (e->fate != FREE)
+        e = next_slot(r, e);
+    *e = new;
+    r->n++;
+    return true;
+}
+
+/* ---- whether the graph still fits ---- */
+
+static const char *const kinds[] = {[LF_LAST] = "last", [LF_LINEAR] = "linear", [LF_BRANCH] = "branch",
+                                    [LF_FOREACH] = "foreach", [LF_SWITCH] = "switch"};
+
+
+static int misfit(const lf_description *d, uint32_t old, luaflow_error *err, const char *what)
+{
+    lf_slice name = lf_description_name(d, old);
+    return lf_fail(err, LUAFLOW_EUSAGE,
+                   "step %.*s was done and would be reused, but %s; resume from that step (luaflow "
+                   "resume FLOW %.*s), or run the flow anew",
+                   (int)name.size, (const char *)name.data, what, (int)name.size,
+                   (const char *)name.data);
+}
+
+static bool is_text(lf_slice text, const char *expected)
+{
+    return expected != NULL && lf_slice_equal(text, lf_slice_of(expected, strlen(expected)));
+}
+
+static int check_targets(const lf_replay *r, const lf_description *d, uint32_t old, luaflow_error *err)
+{
+    const lf_step *now = lf_graph_step(r->graph, r->to_new[old]);
+    lf_list next;
+    int rc = lf_description_next(d, old, &next, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    bool same = next.size == now->n_next;
+    for (uint32_t i = 0; same && i < now->n_next; i++)
+        same = is_text(lf_description_target(&next, i), lf_graph_step(r->graph, now->next[i])->name);
+    lf_list_fini(&next);
+    return same ? LUAFLOW_OK : misfit(d, old, err, "it now has other successors");
+}
+
+/* Whether what follows a step of which tasks are taken over is what followed it then. The
+ * targets of a switch are looked at task by task. */
+static int check_step(const lf_replay *r, const lf_description *d, uint32_t old, luaflow_error *err)
+{
+    static const uint8_t yes = 0xc3;
+    const lf_step *now = lf_graph_step(r->graph, r->to_new[old]);
+    lf_slice join = lf_description_field(d, old, "join");
+    bool was_join = join.size == 1 && join.data[0] == yes;
+    if (!is_text(lf_description_text(d, old, "kind"), kinds[now->kind]))
+        return misfit(d, old, err, "it now has other successors");
+    if (was_join != now->is_join)
+        return misfit(d, old, err, was_join ? "it is no join any more" : "it has become a join");
+    if (now->kind == LF_FOREACH && !is_text(lf_description_text(d, old, "foreach"), now->over))
+        return misfit(d, old, err, "its foreach goes over something else");
+    return now->kind == LF_SWITCH ? LUAFLOW_OK : check_targets(r, d, old, err);
+}
+
+static int check_choice(const lf_replay *r, const lf_description *d, const lf_task_record *task,
+                        luaflow_error *err)
+{
+    const lf_step *now = lf_graph_step(r->graph, r->to_new[task->step]);
+    uint32_t choice = task->choice < r->n_old ? r->to_new[task->choice] : LF_NONE;
+    for (uint32_t i = 0; i < now->n_next; i++)
+        if (now->next[i] == choice)
+            return LUAFLOW_OK;
+    return misfit(d, task->step, err, "the step that its switch chose is none of its cases now");
+}
+
+/* ---- reading the origin ---- */
+
+/* Which tasks of the origin are taken over, by number. */
+typedef struct scan {
+    lf_replay *replay;
+    lf_view *view;
+    lf_description before; /* what its steps were */
+    uint8_t *bits;
+    size_t n_bytes;
+    bool *checked;         /* by step of the origin: that it fits */
+    uint32_t *parents;
+    uint64_t parents_room;
+} scan;
+
+static bool is_taken(const scan *s, uint32_t number)
+{
+    return number / 8 < s->n_bytes && s->bits[number / 8] >> number % 8 & 1;
+}
+
+static bool take(scan *s, uint32_t number)
+{
+    if (number / 8 >= s->n_bytes) {
+        size_t n = (size_t)number / 4 + 64;
+        uint8_t *bits = realloc(s->bits, n);
+        if (bits == NULL)
+            return false;
+        memset(bits + s->n_bytes, 0, n - s->n_bytes);
+        s->bits = bits;
+        s->n_bytes = n;
+    }
+    s->bits[number / 8] |= (uint8_t)(1 << number % 8);
+    return true;
+}
+
+/* Whether all that the task came from is taken over. Parents have lower numbers. */
+static int look_at_parents(scan *s, const lf_task_record *task, bool *all, luaflow_error *err)
+{
+    uint64_t n = lf_parents_count(task->parents);
+    *all = true;
+    if (n > s->parents_room) {
+        free(s->parents);
+        s->parents_room = 0;
+        if ((s->parents = malloc(n * sizeof *s->parents)) == NULL)
+            return lf_fail_memory(err);
+        s->parents_room = n;
+    }
+    if (n > 0 && !lf_parents_get(task->parents, s->parents))
+        return lf_fail(err, LUAFLOW_ESTORE, "a record of run %u is damaged; run luaflow verify",
+                       s->replay->origin);
+    for (uint64_t i = 0; *all && i < n; i++)
+        *all = is_taken(s, s->parents[i]);
+    return LUAFLOW_OK;
+}
+
+static int add_task(scan *s, uint32_t number, luaflow_error *err)
+{
+    lf_replay *r = s->replay;
+    lf_task_record task;
+    bool all = false;
+    int rc = lf_view_task(s->view, r->origin, number, &task, err);
+    if (rc == LUAFLOW_OK)
+        rc = look_at_parents(s, &task, &all, err);
+    if (rc != LUAFLOW_OK || task.step >= r->n_old || r->to_new[task.step] == LF_NONE)
+        return rc;
+    uint32_t step = r->to_new[task.step];
+    fate became = task.flags & LF_TASK_FAILED ? FAILED : !all ? AFTER : step == r->named ? NAMED : TAKEN;
+    if (became == TAKEN && !s->checked[task.step]) {
+        rc = check_step(r, &s->before, task.step, err);
+        s->checked[task.step] = true;
+    }
+    if (rc == LUAFLOW_OK && became == TAKEN && lf_graph_step(r->graph, step)->kind == LF_SWITCH)
+        rc = check_choice(r, &s->before, &task, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    if (!add(r, (entry){hash_of(step, task.place), number, became}) || (became == TAKEN && !take(s, number)))
+        return lf_fail_memory(err);
+    return LUAFLOW_OK;
+}
+
+static int add_tasks(scan *s, luaflow_error *err)
+{
+    enum { PAGE = 4096 };
+    uint32_t *page = malloc(PAGE * sizeof *page), after = 0;
+    size_t n = PAGE;
+    int rc = page == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
+    while (rc == LUAFLOW_OK && n == PAGE) {
+        rc = lf_view_tasks(s->view, s->replay->origin, LF_ANY, false, after, page, PAGE, &n, err);
+        for (size_t i = 0; rc == LUAFLOW_OK && i < n; i++)
+            rc = add_task(s, after = page[i], err);
+    }
+    free(page);
+    return rc;
+}
+
+/* Finds each step of the origin's graph among those of now. */
+static int map_steps(scan *s, luaflow_error *err)
+{
+    lf_replay *r = s->replay;
+    r->n_old = (uint32_t)s->before.steps.size;
+    r->to_new = malloc(r->n_old * sizeof *r->to_new);
+    s->checked = calloc(r->n_old, sizeof *s->checked);
+    if (r->to_new == NULL || s->checked == NULL)
+        return lf_fail_memory(err);
+    for (uint32_t i = 0; i < r->n_old; i++)
+        r->to_new[i] = LF_NONE;
+    for (uint32_t i = 0; i < lf_graph_size(r->graph); i++) {
+        const char *name = lf_graph_step(r->graph, i)->name;
+        uint32_t old = lf_description_find(&s->before, lf_slice_of(name, strlen(name)));
+        if (old != LF_ANY)
+            r->to_new[old] = i;
+    }
+    return LUAFLOW_OK;
+}
+
+static int read_origin(scan *s, luaflow_error *err)
+{
+    lf_run_record run;
+    int rc = lf_view_run(s->view, s->replay->origin, &run, NULL, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_description_read(s->view, &run, &s->before, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    rc = map_steps(s, err);
+    if (rc == LUAFLOW_OK)
+        rc = add_tasks(s, err);
+    lf_description_fini(&s->before);
+    return rc;
+}
+
+int lf_replay_new(lf_store *store, const lf_graph *graph, uint32_t origin, const char *step,
+                  lf_replay **out, luaflow_error *err)
+{
+    uint32_t named = step == NULL ? LF_NONE : lf_graph_find(graph, step);
+    if (step != NULL && named == LF_NONE)
+        return lf_fail(err, LUAFLOW_EUSAGE, "the flow has no step '%s' to resume from", step);
+    lf_replay *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return lf_fail_memory(err);
+    r->graph = graph;
+    r->origin = origin;
+    r->named = named;
+    scan s = {.replay = r};
+    int rc = grow(r) ? lf_view_begin(store, &s.view, err) : lf_fail_memory(err);
+    if (rc == LUAFLOW_OK) {
+        rc = read_origin(&s, err);
+        lf_view_end(s.view);
+    }
+    free(s.bits);
+    free(s.checked);
+    free(s.parents);
+    if (rc != LUAFLOW_OK) {
+        lf_replay_free(r);
+        return rc;
+    }
+    *out = r;
+    return LUAFLOW_OK;
+}
+
+void lf_replay_free(lf_replay *r)
+{
+    if (r == NULL)
+        return;
+    free(r->to_new);
+    free(r->table);
+    free(r);
+}
+
+/* ---- taking over ---- */
+
+/* The next entry of this hash, from `e` on; NULL when there is none. */
+static const entry *find(const lf_replay *r, const entry *e, uint64_t hash)
+{
+    while (e->fate != FREE && e->hash != hash)
+        e = next_slot(r, (entry *)e);
+    return e->fate == FREE ? NULL : e;
+}
+
+/* The record of the task of the origin that `t` is there; `*number` 0 when none is taken over. */
+static int find_record(const lf_replay *r, lf_view *v, const lf_task *t, lf_slice place,
+                       uint32_t *number, lf_task_record *task, luaflow_error *err)
+{
+    uint64_t hash = hash_of(t->step, place);
+    *number = 0;
+    for (const entry *e = find(r, first_slot(r, hash), hash); e != NULL;
+         e = find(r, next_slot(r, (entry *)e), hash)) {
+        if (e->fate != TAKEN)
+            continue;
+        int rc = lf_view_task(v, r->origin, e->number, task, err);
+        if (rc != LUAFLOW_OK)
+            return rc;
+        if (lf_slice_equal(task->place, place) && r->to_new[task->step] == t->step) {
+            *number = e->number;
+            return LUAFLOW_OK;
+        }
+    }
+    return LUAFLOW_OK;
+}
+
+/* The list that a foreach went over, from what it left or from the parameters. */
+static int read_list(const lf_replay *r, lf_view *v, const lf_task *t, const lf_task_record *task,
+                     lf_buf **out, luaflow_error *err)
+{
+    const char *over = lf_graph_step(r->graph, t->step)->over;
+    lf_slice name = lf_slice_of(over, strlen(over));
+    lf_ref ref;
+    bool found;
+    int rc = lf_view_output(v, r->origin, task, name, &ref, &found, err);
+    if (rc != LUAFLOW_OK || found)
+        return rc != LUAFLOW_OK ? rc : lf_view_blob(v, &ref, out, err);
+    lf_slice value = lf_inputs_param(lf_buf_slice(t->batch->facts->params), name);
+    *out = lf_buf_copy(value.data, value.size);
+    return *out == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
+}
+
+static int open_split(const lf_replay *r, lf_view *v, lf_task *t, const lf_task_record *task,
+                      luaflow_error *err)
+{
+    lf_buf *bytes = NULL;
+    int rc = read_list(r, v, t, task, &bytes, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    lf_split *split = lf_split_new(bytes, err);
+    if (split == NULL)
+        return err->code;
+    split->step = t->step;
+    split->up = lf_split_ref(t->split);
+    split->up_index = t->split_index;
+    if (split->list.size != task->width) {
+        lf_split_free(split);
+        return lf_fail(err, LUAFLOW_ESTORE, "a record of run %u is damaged; run luaflow verify", r->origin);
+    }
+    t->opened = split;
+    t->width = task->width;
+    return LUAFLOW_OK;
+}
+
+/* What it was, under its number here; what it left is told there. */
+static int seal(lf_task *t, const lf_replay *r, const lf_task_record *task, uint32_t number,
+                luaflow_error *err)
+{
+    bool was_reused = task->flags & LF_TASK_REUSED;
+    lf_bytes parents = {0}, *arena = &t->batch->arena;
+    lf_task_record record = *task;
+    record.flags = LF_TASK_REUSED | (task->flags & LF_TASK_CAUGHT);
+    record.step = t->step;
+    record.base = 0;
+    record.n_outputs = 0;
+    record.outputs = (lf_slice){NULL, 0};
+    record.origin_run = was_reused ? task->origin_run : r->origin;
+    record.origin_task = was_reused ? task->origin_task : number;
+    if (lf_graph_step(r->graph, t->step)->kind == LF_SWITCH)
+        record.choice = r->to_new[task->choice];
+    if (t->join != NULL)
+        lf_parents_put(&parents, t->join->numbers, t->join->n);
+    else if (t->parent != NULL)
+        lf_parents_put(&parents, &t->parent->number, 1);
+    record.parents = lf_slice_of(parents.data, parents.size);
+    t->record_at = arena->size;
+    lf_task_record_put(arena, &record);
+    t->record_size = arena->size - t->record_at;
+    bool failed = parents.failed || arena->failed;
+    lf_bytes_fini(&parents);
+    if (failed)
+        return lf_fail_memory(err);
+    t->attempt = task->attempt;
+    t->choice = record.choice;
+    t->origin_run = record.origin_run;
+    t->origin_task = record.origin_task;
+    t->outcome = LF_SUCCEEDED;
+    lf_task_release_inputs(t);
+    return LUAFLOW_OK;
+}
+
+int lf_replay_task(lf_store *store, lf_task *t, bool *reused, luaflow_error *err)
+{
+    const lf_replay *r = t->batch->facts->replay;
+    lf_view *v;
+    lf_task_record task;
+    lf_bytes place = {0};
+    uint32_t number = 0;
+    *reused = false;
+    int rc = lf_view_begin(store, &v, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    lf_task_place(t, &place);
+    rc = place.failed ? lf_fail_memory(err)
+                      : find_record(r, v, t, lf_slice_of(place.data, place.size), &number, &task, err);
+    if (rc == LUAFLOW_OK && number != 0 && lf_graph_step(r->graph, t->step)->kind == LF_FOREACH)
+        rc = open_split(r, v, t, &task, err);
+    if (rc == LUAFLOW_OK && number != 0)
+        rc = seal(t, r, &task, number, err);
+    lf_view_end(v);
+    lf_bytes_fini(&place);
+    *reused = rc == LUAFLOW_OK && number != 0;
+    return rc;
+}
+
+void lf_replay_reason(const lf_task *t, lf_bytes *out)
+{
+    const lf_replay *r = t->batch->facts->replay;
+    if (t->origin_run != 0) {
+        lf_bytes_printf(out, "it succeeded in run %u, as task %u", t->origin_run, t->origin_task);
+        return;
+    }
+    lf_bytes place = {0};
+    lf_task_place(t, &place);
+    uint64_t hash = hash_of(t->step, lf_slice_of(place.data, place.size));
+    const entry *e = find(r, first_slot(r, hash), hash);
+    lf_bytes_fini(&place);
+    switch (e == NULL ? FREE : e->fate) {
+    case FAILED: lf_bytes_printf(out, "it failed in run %u", r->origin); break;
+    case NAMED: lf_bytes_printf(out, "its step is to run again"); break;
+    case AFTER: lf_bytes_printf(out, "a task before it runs again"); break;
+    default: lf_bytes_printf(out, "it did not finish in run %u", r->origin); break;
+    }
+}
+
+/* ---- what a reused task left, for those who run after it ---- */
+
+/* A task that holds what `task`, number `number` of run `run`, left. */
+static lf_task *stand_in(lf_facts *facts, uint32_t run, uint32_t number, const lf_task_record *task)
+{
+    lf_batch *b = lf_batch_new(facts, 1);
+    if (b == NULL)
+        return NULL;
+    lf_bytes_put(&b->arena, task->outputs.data, task->outputs.size);
+    if (b->arena.failed) {
+        lf_batch_free(b);
+        return NULL;
+    }
+    lf_task *t = &b->tasks[0];
+    t->outputs_size = task->outputs.size;
+    t->outcome = LF_SUCCEEDED;
+    t->origin_run = run;
+    t->origin_task = number;
+    return t;
+}
+
+static int make_parent(lf_view *v, const lf_task *parent, lf_task **out, luaflow_error *err)
+{
+    lf_facts *facts = parent->batch->facts;
+    lf_task_record task, base;
+    int rc = lf_view_task(v, parent->origin_run, parent->origin_task, &task, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    lf_task *made = stand_in(facts, parent->origin_run, parent->origin_task, &task);
+    if (made == NULL)
+        return lf_fail_memory(err);
+    made->number = parent->number;
+    made->step = parent->step;
+    if (task.base != 0) {
+        uint32_t of = task.flags & LF_TASK_FAR ? task.base_run : parent->origin_run;
+        rc = lf_view_base(v, parent->origin_run, &task, &base, err);
+        if (rc == LUAFLOW_OK && (made->base = stand_in(facts, of, task.base, &base)) == NULL)
+            rc = lf_fail_memory(err);
+    }
+    if (rc != LUAFLOW_OK) {
+        lf_task_drop(made);
+        return rc;
+    }
+    *out = made;
+    return LUAFLOW_OK;
+}
+
+int lf_replay_parent(lf_store *store, lf_task *t, lf_task **last, luaflow_error *err)
+{
+    lf_task *parent = t->parent;
+    if (parent == NULL || parent->origin_run == 0)
+        return LUAFLOW_OK;
+    bool same = *last != NULL && (*last)->batch->facts == parent->batch->facts &&
+                (*last)->number == parent->number;
+    if (!same) {
+        lf_view *v;
+        int rc = lf_view_begin(store, &v, err);
+        if (rc != LUAFLOW_OK)
+            return rc;
+        lf_task_drop(*last);
+        *last = NULL;
+        rc = make_parent(v, parent, last, err);
+        lf_view_end(v);
+        if (rc != LUAFLOW_OK)
+            return rc;
+    }
+    t->parent = lf_task_hold(*last);
+    lf_task_drop(parent);
+    return LUAFLOW_OK;
+}
