@@ -12,7 +12,6 @@ struct lf_log {
     /* the worker's own */
     const lf_task *task;
     const char *step_name;
-    bool muted;
     lf_bytes partial[2]; /* of stdout and stderr: a line without its end */
     /* shared with the scheduler */
     pthread_mutex_t lock; /* a leaf */
@@ -46,10 +45,7 @@ void lf_log_begin(lf_log *log, const lf_task *t, const char *step)
 {
     log->task = t;
     log->step_name = step;
-    log->muted = false;
 }
-
-void lf_log_mute(lf_log *log, bool mute) { log->muted = mute; }
 
 /* Keeps and tells one piece: a line with its end, or what there is of it. */
 static void put(lf_log *log, int stream, const char *text, size_t size)
@@ -87,7 +83,7 @@ static void put_partial(lf_log *log, int stream)
 
 void lf_log_write(lf_log *log, int stream, const char *text, size_t size)
 {
-    if (log->muted || log->task == NULL)
+    if (log->task == NULL)
         return;
     lf_bytes *partial = &log->partial[stream - 1];
     while (size > 0) {

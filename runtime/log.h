@@ -12,10 +12,8 @@ typedef struct lf_log lf_log;
 lf_log *lf_log_new(void);
 void lf_log_free(lf_log *log); /* accepts NULL */
 
-/* Worker: from here on what is printed belongs to `t`, of the step called `step`. While
- * `mute` nothing is kept. */
+/* Worker: from here on what is printed belongs to `t`, of the step called `step`. */
 void lf_log_begin(lf_log *log, const lf_task *t, const char *step);
-void lf_log_mute(lf_log *log, bool mute);
 
 /* Worker: `stream` is 1 or 2. */
 void lf_log_write(lf_log *log, int stream, const char *text, size_t size);

@@ -3,6 +3,7 @@
 #include "pool.h"
 #include "clock.h"
 #include "replay.h"
+#include "seal.h"
 #include "step.h"
 #include "thread.h"
 
@@ -19,6 +20,7 @@ typedef struct worker {
     lf_pool *pool;
     uint32_t number;             /* from 1 */
     lf_log *log;
+    lf_seal *seal;
     lf_flow *warm;               /* counted: make a state for it before any work; or NULL */
     lf_stepper *steppers[STATES]; /* the most recent first */
 } worker;
@@ -51,7 +53,7 @@ static lf_stepper *stepper_for(worker *w, lf_flow *flow, luaflow_error *err)
         s = NULL;
     }
     w->steppers[at] = NULL;
-    if (s == NULL && lf_stepper_new(flow, w->pool->store, w->pool->staged, w->log, &s, err) != LUAFLOW_OK)
+    if (s == NULL && lf_stepper_new(flow, &s, err) != LUAFLOW_OK)
         return NULL;
     memmove(w->steppers + 1, w->steppers, (size_t)at * sizeof w->steppers[0]);
     w->steppers[0] = s;
@@ -99,6 +101,19 @@ static bool replay(const worker *w, lf_batch *b, lf_task *t, lf_task **stand_in)
     return reused || rc != LUAFLOW_OK;
 }
 
+/* In this thread's own state. */
+static void run_here(worker *w, lf_stepper *s, lf_task *t)
+{
+    lf_failure failure = {.message = NULL};
+    lf_who who;
+    lf_seal_begin(w->seal, t);
+    lf_seal_who(w->seal, &who);
+    int rc = lf_stepper_run(s, &who, lf_seal_world(w->seal), &failure);
+    lf_seal_finish(w->seal, rc == LUAFLOW_OK ? NULL : &failure);
+    lf_failure_fini(&failure);
+    lf_stepper_rest(s);
+}
+
 static void run_batch(worker *w, lf_batch *b)
 {
     uint64_t began = lf_tick_us();
@@ -115,7 +130,7 @@ static void run_batch(worker *w, lf_batch *b)
             break;
         t->worker = w->number;
         tell_start(b->facts, t);
-        lf_stepper_run(s, t);
+        run_here(w, s, t);
         if (lf_stepper_is_worn(s)) {
             lf_stepper_free(s);
             memmove(w->steppers, w->steppers + 1, (STATES - 1) * sizeof w->steppers[0]);
@@ -167,6 +182,13 @@ static void *work(void *payload)
     return NULL;
 }
 
+static void free_worker(worker *w)
+{
+    lf_seal_free(w->seal);
+    lf_log_free(w->log);
+    free(w);
+}
+
 static void add_worker(lf_pool *p, lf_flow *warm)
 {
     if (p->n_workers == p->room) {
@@ -183,11 +205,11 @@ static void add_worker(lf_pool *p, lf_flow *warm)
     w->pool = p;
     w->number = p->n_workers + 1;
     w->log = lf_log_new();
+    w->seal = w->log == NULL ? NULL : lf_seal_new(p->store, p->staged, w->log);
     w->warm = warm == NULL ? NULL : lf_flow_ref(warm);
-    if (w->log == NULL || lf_thread_start(&w->thread, work, w) != 0) {
-        lf_log_free(w->log);
+    if (w->seal == NULL || lf_thread_start(&w->thread, work, w) != 0) {
         lf_flow_free(w->warm);
-        free(w);
+        free_worker(w);
         return;
     }
     p->workers[p->n_workers++] = w;
@@ -263,8 +285,7 @@ void lf_pool_close(lf_pool *p)
     pthread_cond_broadcast(&p->work);
     for (uint32_t i = 0; i < p->n_workers; i++) {
         pthread_join(p->workers[i]->thread, NULL);
-        lf_log_free(p->workers[i]->log);
-        free(p->workers[i]);
+        free_worker(p->workers[i]);
     }
     for (lf_batch *b; (b = batch_of(lf_queue_pop(&p->queue))) != NULL;)
         send_back(p, b);

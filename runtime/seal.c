@@ -1,78 +1,46 @@
 /* seal.c -- what a task left, turned into its record. */
-#include "seal.h"
+#include "seal_inside.h"
 #include "clock.h"
-#include "stepper.h"
 
-#include <lauxlib.h>
-#include <math.h>
 #include <stdlib.h>
-
-enum { TYPE_CDATA = 10 }; /* lua_type of an FFI object; LuaJIT's header keeps it to itself */
 
 /* A base this small is not worth a second look-up: its outputs are copied instead. */
 enum { BASE_MIN = 16 };
 
-static void forget_leaving(struct lf_stepper *s)
+static void forget_leaving(lf_seal *s)
 {
     for (uint32_t i = 0; i < s->n_leaving; i++)
         lf_blob_free(s->leaving[i].blob);
     s->n_leaving = 0;
 }
 
-static void forget_merge(struct lf_stepper *s)
+static void forget_merge(lf_seal *s)
 {
     lf_merged_free(s->merged);
     s->merged = NULL;
     s->n_propagated = 0;
 }
 
-void lf_seal_fini(struct lf_stepper *s)
-{
-    forget_leaving(s);
-    forget_merge(s);
-    free(s->leaving);
-    free(s->propagated);
-    lf_bytes_fini(&s->value);
-    lf_bytes_fini(&s->values);
-    lf_bytes_fini(&s->outputs);
-    lf_bytes_fini(&s->place);
-    lf_bytes_fini(&s->parents);
-    luaflow_error_clear(&s->problem);
-}
-
-bool lf_seal_find(struct lf_stepper *s, lf_slice name, lf_found *out)
-{
-    if (s->task->join == NULL)
-        return lf_inputs_find(s->task, name, out);
-    for (uint32_t i = 0; i < s->n_propagated; i++)
-        if (lf_slice_equal(s->propagated[i]->name, name)) {
-            *out = (lf_found){s->propagated[i]->ref, s->propagated[i]->blob};
-            return true;
-        }
-    return false;
-}
-
-/* ---- gathering what leaves ---- */
+/* ---- what leaves ---- */
 
 /* Takes `l.blob`, even on failure. */
-static bool add(struct lf_stepper *s, lf_leaving l)
+static int add(lf_seal *s, lf_leaving l, luaflow_error *err)
 {
     if (s->n_leaving == s->leaving_room) {
         uint32_t room = s->leaving_room ? s->leaving_room * 2 : 16;
         lf_leaving *grown = realloc(s->leaving, room * sizeof *grown);
         if (grown == NULL) {
             lf_blob_free(l.blob);
-            lf_fail_memory(&s->problem);
-            return false;
+            return lf_fail_memory(err);
         }
         s->leaving = grown;
         s->leaving_room = room;
     }
     s->leaving[s->n_leaving++] = l;
-    return true;
+    return LUAFLOW_OK;
 }
 
-static lf_leaving *find_leaving(struct lf_stepper *s, lf_slice name)
+static lf_leaving *find_leaving(lf_seal *s, lf_slice name)
 {
     for (uint32_t i = 0; i < s->n_leaving; i++)
         if (lf_slice_equal(s->leaving[i].name, name))
@@ -81,7 +49,7 @@ static lf_leaving *find_leaving(struct lf_stepper *s, lf_slice name)
 }
 
 /* What a leaving entry says, with the slices that may be taken only now. */
-static lf_found found_of(const struct lf_stepper *s, const lf_leaving *l)
+static lf_found found_of(const lf_seal *s, const lf_leaving *l)
 {
     lf_found found = {l->ref, l->blob};
     if (l->own && l->ref.kind == LF_REF_INLINE)
@@ -89,10 +57,10 @@ static lf_found found_of(const struct lf_stepper *s, const lf_leaving *l)
     return found;
 }
 
-/* Adds the value encoded in s->value, unless it is what was there before. */
-static bool add_value(struct lf_stepper *s, lf_slice name)
+/* Unless it is what was there before. */
+int lf_seal_keep(lf_seal *s, lf_slice name, lf_bytes *value, luaflow_error *err)
 {
-    lf_slice bytes = lf_buf_pending(&s->value);
+    lf_slice bytes = lf_buf_pending(value);
     lf_leaving l = {.name = name, .own = true};
     lf_found before;
     l.ref.size = bytes.size;
@@ -105,100 +73,42 @@ static bool add_value(struct lf_stepper *s, lf_slice name)
     }
     if (lf_seal_find(s, name, &before) && lf_ref_equal(&before.ref, &l.ref)) {
         bool same;
-        if (lf_inputs_same(s->store, &before, bytes, &same, &s->problem) != LUAFLOW_OK)
-            return false;
-        if (same)
-            return true;
+        int rc = lf_inputs_same(s->store, &before, bytes, &same, err);
+        if (rc != LUAFLOW_OK || same)
+            return rc;
     }
     if (l.ref.kind == LF_REF_INLINE) {
         l.at = s->values.size;
         lf_bytes_put(&s->values, bytes.data, bytes.size);
-        if (s->values.failed) {
-            lf_fail_memory(&s->problem);
-            return false;
-        }
+        if (s->values.failed)
+            return lf_fail_memory(err);
     } else {
-        lf_buf *buf = lf_buf_adopt(&s->value);
+        lf_buf *buf = lf_buf_adopt(value);
         l.blob = buf == NULL ? NULL : lf_blob_new(s->staged, &l.ref.key, buf);
-        if (l.blob == NULL) {
-            lf_fail_memory(&s->problem);
-            return false;
-        }
+        if (l.blob == NULL)
+            return lf_fail_memory(err);
     }
-    return add(s, l);
+    return add(s, l, err);
 }
 
-/* Whether the value at the top, of the field at `key`, is the immutable one that was loaded. */
-LF_RAISES static bool is_as_loaded(lua_State *L, struct lf_stepper *s, int key)
+/* Only what was there can be removed. */
+int lf_seal_remove(lf_seal *s, lf_slice name, luaflow_error *err)
 {
-    int type = lua_type(L, -1);
-    if (type == LUA_TTABLE || type == TYPE_CDATA)
-        return false;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, s->originals);
-    lua_pushvalue(L, key);
-    lua_rawget(L, -2);
-    bool same = lua_rawequal(L, -1, -3);
-    if (same && type == LUA_TNUMBER) /* -0 equals 0, and is another number */
-        same = signbit(lua_tonumber(L, -1)) == signbit(lua_tonumber(L, -3));
-    lua_pop(L, 2);
-    return same;
-}
-
-LF_RAISES static bool gather_fields(lua_State *L, struct lf_stepper *s, int self)
-{
-    lua_pushnil(L);
-    while (lua_next(L, self)) {                                 /* key, value */
-        int key = lua_gettop(L) - 1;
-        if (lua_type(L, key) != LUA_TSTRING) {
-            lf_fail(&s->problem, LUAFLOW_EVALUE, "an artifact's name is a string, not a %s",
-                    luaL_typename(L, key));
-            return false;
-        }
-        size_t size;
-        const char *name = lua_tolstring(L, key, &size);
-        if (name[0] != '_' && !is_as_loaded(L, s, key)) {
-            if (!lf_buf_start(&s->value)) {
-                lf_fail_memory(&s->problem);
-                return false;
-            }
-            if (lf_codec_encode(L, -1, name, &s->value, &s->problem) != LUAFLOW_OK ||
-                !add_value(s, lf_slice_of(name, size)))
-                return false;
-        }
-        lua_settop(L, key);
-    }
-    return true;
-}
-
-/* A name that was loaded or assigned and is nil now has been removed. */
-LF_RAISES static bool gather_removals(lua_State *L, struct lf_stepper *s, int self)
-{
-    lua_rawgeti(L, LUA_REGISTRYINDEX, s->settled);
-    int settled = lua_gettop(L);
-    lua_pushnil(L);
-    while (lua_next(L, settled)) {                              /* name, true */
-        size_t size;
-        const char *text = lua_tolstring(L, -2, &size);
-        lf_slice name = lf_slice_of(text, size);
-        lf_found before;
-        lua_pushvalue(L, -2);
-        lua_rawget(L, self);
-        bool gone = lua_isnil(L, -1);
-        lua_pop(L, 2);
-        if (gone && lf_seal_find(s, name, &before) &&
-            !add(s, (lf_leaving){.name = name, .own = true, .ref = {.kind = LF_REF_REMOVED}}))
-            return false;
-    }
-    return true;
+    lf_found before;
+    if (!lf_seal_find(s, name, &before))
+        return LUAFLOW_OK;
+    return add(s, (lf_leaving){.name = name, .own = true, .ref = {.kind = LF_REF_REMOVED}}, err);
 }
 
 /* ---- what the graph wants to know ---- */
 
+static lf_slice bytes_slice(const lf_bytes *b) { return lf_slice_of(b->data, b->size); }
+
 /* The bytes of the artifact or parameter that decides, counted; NULL with a problem. */
-static lf_buf *deciding(struct lf_stepper *s, const char *over)
+static lf_buf *deciding(lf_seal *s, const lf_step *step)
 {
-    lf_slice name = lf_slice_of(over, strlen(over));
-    const lf_step *step = lf_graph_step(s->graph, s->task->step);
+    lf_slice name = lf_slice_of(step->over, strlen(step->over));
+    const lf_facts *facts = s->task->batch->facts;
     const lf_leaving *l = find_leaving(s, name);
     lf_found found;
     lf_buf *buf = NULL;
@@ -209,28 +119,28 @@ static lf_buf *deciding(struct lf_stepper *s, const char *over)
         lf_inputs_load(s->store, &found, &buf, &s->problem);
         return buf;
     }
-    lf_slice value = lf_inputs_param(lf_buf_slice(s->task->batch->facts->params), name);
+    lf_slice value = lf_inputs_param(lf_buf_slice(facts->params), name);
     if (value.size == 0)
         lf_fail(&s->problem, LUAFLOW_ESTEP, "flow %s has no artifact '%s' in step %s, which its %s needs",
-                lf_flow_name(s->flow), over, step->name,
+                lf_flow_name(facts->flow), step->over, step->name,
                 step->kind == LF_FOREACH ? "foreach" : "switch");
     else if ((buf = lf_buf_copy(value.data, value.size)) == NULL)
         lf_fail_memory(&s->problem);
     return buf;
 }
 
-static const char *word_for(struct lf_stepper *s, const char *over)
+static const char *word_for(const lf_seal *s, const char *over)
 {
     lf_slice params = lf_buf_slice(s->task->batch->facts->params);
     bool is_param = lf_inputs_param(params, lf_slice_of(over, strlen(over))).size > 0;
     return is_param ? "parameter" : "artifact";
 }
 
-static bool decide_foreach(struct lf_stepper *s, const lf_step *step)
+static bool decide_foreach(lf_seal *s, const lf_step *step)
 {
     lf_task *t = s->task;
-    char kind[128];
-    lf_buf *buf = lf_buf_ref(deciding(s, step->over));
+    char kind[LF_KIND_MAX];
+    lf_buf *buf = lf_buf_ref(deciding(s, step));
     if (buf == NULL)
         return false;
     t->opened = lf_split_new(buf, &s->problem);
@@ -254,49 +164,59 @@ static bool decide_foreach(struct lf_stepper *s, const lf_step *step)
     return false;
 }
 
+/* The text of a canonical string, or false. */
+static bool string_of(lf_slice value, lf_slice *text)
+{
+    uint8_t head = value.data[0];
+    size_t skip = (head & 0xe0) == 0xa0           ? 1
+                  : head == 0xd9 || head == 0xc4 ? 2
+                  : head == 0xda || head == 0xc5 ? 3
+                  : head == 0xdb || head == 0xc6 ? 5
+                                                 : 0;
+    *text = lf_slice_of(value.data + skip, value.size - skip);
+    return skip > 0;
+}
+
 enum { QUOTED_MAX = 60 };
 
-/* Appends the string at the top, quoted, its control characters shown, cut when long. */
-LF_RAISES static void put_quoted(lua_State *L, lf_bytes *out)
+/* Appends a string, quoted, its control characters shown, cut when long. */
+static void put_quoted(lf_bytes *out, lf_slice text)
 {
-    size_t size;
-    const char *text = lua_tolstring(L, -1, &size);
     lf_bytes_put_u8(out, '"');
-    for (size_t i = 0; i < size && i < QUOTED_MAX; i++)
-        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
-            lf_bytes_printf(out, "\\%03d", (unsigned char)text[i]);
+    for (size_t i = 0; i < text.size && i < QUOTED_MAX; i++)
+        if (text.data[i] < ' ' || text.data[i] == 0x7f)
+            lf_bytes_printf(out, "\\%03d", text.data[i]);
         else
-            lf_bytes_put_u8(out, (uint8_t)text[i]);
-    if (size > QUOTED_MAX)
-        lf_bytes_printf(out, "…\" (%zu bytes)", size);
+            lf_bytes_put_u8(out, text.data[i]);
+    if (text.size > QUOTED_MAX)
+        lf_bytes_printf(out, "…\" (%zu bytes)", text.size);
     else
         lf_bytes_put_u8(out, '"');
 }
 
-/* Appends a key as a user writes it. */
-LF_RAISES static void describe_key(lua_State *L, lf_bytes *out, lf_slice key)
+/* Appends what may be the key of a case as a user writes it; anything else in words. */
+static void put_key(lf_bytes *out, lf_slice value)
 {
-    luaflow_error err = LUAFLOW_ERROR_INIT;
-    if (lf_codec_decode(L, key, &err) != LUAFLOW_OK) {
-        luaflow_error_clear(&err);
+    static const char *const nouns[] = {"the number ", "the boolean "};
+    char buffer[LF_KIND_MAX];
+    lf_slice text;
+    if (string_of(value, &text)) {
+        put_quoted(out, text);
         return;
     }
-    if (lua_isboolean(L, -1))
-        lf_bytes_printf(out, "%s", lua_toboolean(L, -1) ? "true" : "false");
-    else if (lua_type(L, -1) == LUA_TSTRING)
-        put_quoted(L, out);
-    else if (lua_type(L, -1) == LUA_TNUMBER)
-        lf_bytes_printf(out, "%s", isnan(lua_tonumber(L, -1)) ? "nan" : lua_tostring(L, -1));
-    lua_pop(L, 1);
+    const char *words = lf_codec_kind(value, buffer, sizeof buffer);
+    for (int i = 0; i < 2; i++)
+        if (strncmp(words, nouns[i], strlen(nouns[i])) == 0)
+            words += strlen(nouns[i]);
+    lf_bytes_put(out, words, strlen(words));
 }
 
-LF_RAISES static bool decide_switch(lua_State *L, struct lf_stepper *s, const lf_step *step)
+static bool decide_switch(lf_seal *s, const lf_step *step)
 {
-    char kind[128];
-    lf_buf *buf = deciding(s, step->over);
+    static const uint8_t minus_zero[] = {0xcb, 0x80, 0, 0, 0, 0, 0, 0, 0}, zero[] = {0};
+    lf_buf *buf = deciding(s, step);
     if (buf == NULL)
         return false;
-    static const uint8_t minus_zero[] = {0xcb, 0x80, 0, 0, 0, 0, 0, 0, 0}, zero[] = {0};
     lf_slice value = lf_buf_slice(buf);
     if (lf_slice_equal(value, lf_slice_of(minus_zero, sizeof minus_zero)))
         value = lf_slice_of(zero, sizeof zero); /* as a key of a table it is the same */
@@ -305,18 +225,15 @@ LF_RAISES static bool decide_switch(lua_State *L, struct lf_stepper *s, const lf
         lf_buf_free(buf);
         return true;
     }
-    lf_buf_free(s->loaded);
-    s->loaded = buf; /* freed with the stepper if describing runs out of memory */
-    lf_bytes_clear(&s->scratch);
-    describe_key(L, &s->scratch, lf_buf_slice(buf));
-    if (s->scratch.size == 0)
-        lf_bytes_printf(&s->scratch, "%s", lf_codec_kind(lf_buf_slice(buf), kind, sizeof kind));
-    lf_bytes_printf(&s->scratch, ", for which step %s has no case; its cases are ", step->name);
+    lf_bytes_clear(&s->text);
+    put_key(&s->text, lf_buf_slice(buf));
+    lf_buf_free(buf);
+    lf_bytes_printf(&s->text, ", for which step %s has no case; its cases are ", step->name);
     for (uint32_t i = 0; i < step->n_next; i++) {
-        lf_bytes_printf(&s->scratch, "%s", i > 0 ? ", " : "");
-        describe_key(L, &s->scratch, step->cases[i].key);
+        lf_bytes_printf(&s->text, "%s", i > 0 ? ", " : "");
+        put_key(&s->text, step->cases[i].key);
     }
-    const char *text = lf_bytes_cstr(&s->scratch);
+    const char *text = lf_bytes_cstr(&s->text);
     if (text != NULL)
         lf_fail(&s->problem, LUAFLOW_ESTEP, "switch %s '%s' is %s", word_for(s, step->over), step->over, text);
     else
@@ -324,16 +241,11 @@ LF_RAISES static bool decide_switch(lua_State *L, struct lf_stepper *s, const lf
     return false;
 }
 
-void lf_seal(struct lf_stepper *s, int index)
+static bool decide(lf_seal *s, const lf_step *step)
 {
-    lua_State *L = s->L;
-    const lf_step *step = lf_graph_step(s->graph, s->task->step);
-    if (!gather_fields(L, s, index) || !gather_removals(L, s, index))
-        return;
     if (step->kind == LF_FOREACH)
-        decide_foreach(s, step);
-    else if (step->kind == LF_SWITCH)
-        decide_switch(L, s, step);
+        return decide_foreach(s, step);
+    return step->kind != LF_SWITCH || decide_switch(s, step);
 }
 
 /* ---- the record ---- */
@@ -343,16 +255,17 @@ static int by_name(const void *a, const void *b)
     return lf_slice_compare(((const lf_leaving *)a)->name, ((const lf_leaving *)b)->name);
 }
 
-static bool pass_on(struct lf_stepper *s, uint32_t n_own, lf_slice name, const lf_found *found)
+static bool pass_on(lf_seal *s, uint32_t n_own, lf_slice name, const lf_found *found)
 {
     for (uint32_t i = 0; i < n_own; i++)
         if (lf_slice_equal(s->leaving[i].name, name))
             return true;
-    return add(s, (lf_leaving){.name = name, .ref = found->ref, .blob = lf_blob_ref(found->blob)});
+    lf_leaving l = {.name = name, .ref = found->ref, .blob = lf_blob_ref(found->blob)};
+    return add(s, l, &s->problem) == LUAFLOW_OK;
 }
 
 /* With no base there is nothing to hide. */
-static void drop_removals(struct lf_stepper *s)
+static void drop_removals(lf_seal *s)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < s->n_leaving; i++)
@@ -362,7 +275,7 @@ static void drop_removals(struct lf_stepper *s)
 }
 
 /* Everything the parent passes on; then nothing needs to stand behind this task. */
-static bool pass_on_all(struct lf_stepper *s, uint32_t n_own)
+static bool pass_on_all(lf_seal *s, uint32_t n_own)
 {
     lf_walk w = lf_inputs_walk(s->task);
     lf_slice name;
@@ -375,7 +288,7 @@ static bool pass_on_all(struct lf_stepper *s, uint32_t n_own)
 }
 
 /* Only what the parent itself wrote over its base, removals included. */
-static bool pass_on_parents_own(struct lf_stepper *s, uint32_t n_own)
+static bool pass_on_parents_own(lf_seal *s, uint32_t n_own)
 {
     const lf_task *parent = s->task->parent;
     lf_slice outputs = lf_task_outputs(parent), name;
@@ -395,7 +308,7 @@ static bool pass_on_parents_own(struct lf_stepper *s, uint32_t n_own)
 /* Decides how the record says what is passed on. It may stand on a base, an earlier task
  * whose outputs lie behind its own, so that a wide foreach or a long chain does not repeat
  * them; but never on more than one, so that a reader looks at two records at most. */
-static bool inherit(struct lf_stepper *s)
+static bool inherit(lf_seal *s)
 {
     lf_task *t = s->task, *parent = t->parent;
     uint32_t n_own = s->n_leaving;
@@ -423,7 +336,7 @@ static bool inherit(struct lf_stepper *s)
     return true;
 }
 
-static void write_outputs(struct lf_stepper *s)
+static void write_outputs(lf_seal *s)
 {
     lf_task *t = s->task;
     if (s->n_leaving > 1)
@@ -442,20 +355,7 @@ static void write_outputs(struct lf_stepper *s)
     }
 }
 
-void lf_seal_begin(struct lf_stepper *s)
-{
-    s->task->outcome = LF_UNSTARTED;
-    s->started_us = lf_now_us();
-    s->started_tick = lf_tick_us();
-    lf_bytes_clear(&s->values);
-    lf_bytes_clear(&s->outputs);
-    lf_bytes_clear(&s->place);
-    lf_bytes_clear(&s->parents);
-}
-
 static lf_slice text_slice(const char *text) { return lf_slice_of(text, text ? strlen(text) : 0); }
-
-static lf_slice bytes_slice(const lf_bytes *b) { return lf_slice_of(b->data, b->size); }
 
 /* A base that was reused is called by where it ran. */
 static void set_base(lf_task_record *record, const lf_task *base)
@@ -468,7 +368,8 @@ static void set_base(lf_task_record *record, const lf_task *base)
     record->base = is_far ? base->origin_task : base->number;
 }
 
-static void write_record(struct lf_stepper *s, const lf_failure *failure)
+/* `failure` without `caught`: the task failed. */
+static void write_record(lf_seal *s, const lf_failure *failure, bool caught)
 {
     lf_task *t = s->task;
     lf_task_record record = {
@@ -481,11 +382,12 @@ static void write_record(struct lf_stepper *s, const lf_failure *failure)
         lf_parents_put(&s->parents, &t->parent->number, 1);
     record.place = bytes_slice(&s->place);
     record.parents = bytes_slice(&s->parents);
-    if (failure != NULL) {
+    if (failure != NULL && !caught) {
         record.flags = LF_TASK_FAILED;
         record.message = text_slice(failure->message);
         record.traceback = text_slice(failure->traceback);
     } else {
+        record.flags = caught ? LF_TASK_CAUGHT : 0;
         set_base(&record, t->base);
         record.n_outputs = s->n_leaving;
         record.outputs = bytes_slice(&s->outputs);
@@ -504,21 +406,185 @@ static void write_record(struct lf_stepper *s, const lf_failure *failure)
         arena->failed = true;
 }
 
-void lf_seal_finish(struct lf_stepper *s, const lf_failure *failure)
+/* ---- failures that a step catches ---- */
+
+/* Appends canonical bytes: UTF-8 as str, else as bin. */
+static void put_string(lf_bytes *out, lf_slice text)
 {
-    lf_task *t = s->task;
-    if (failure == NULL && s->problem.code == LUAFLOW_OK && inherit(s))
+    uint32_t n = text.size < UINT32_MAX ? (uint32_t)text.size : UINT32_MAX;
+    size_t at = out->size;
+    for (int as_bin = 0; as_bin < 2; as_bin++) {
+        out->size = at;
+        if (!as_bin && n < 32) {
+            lf_bytes_put_u8(out, (uint8_t)(0xa0 | n));
+        } else {
+            int wide = n <= UINT8_MAX ? 0 : n <= UINT16_MAX ? 1 : 2; /* the width's logarithm */
+            lf_bytes_put_u8(out, (uint8_t)((as_bin ? 0xc4 : 0xd9) + wide));
+            for (int byte = (1 << wide) - 1; byte >= 0; byte--)
+                lf_bytes_put_u8(out, (uint8_t)(n >> 8 * byte));
+        }
+        lf_bytes_put(out, text.data, n);
+        if (!out->failed && lf_codec_skip(lf_slice_of(out->data + at, out->size - at)) > 0)
+            return;
+    }
+}
+
+static void put_number(lf_bytes *out, uint32_t n)
+{
+    int wide = n <= UINT8_MAX ? 0 : n <= UINT16_MAX ? 1 : 2;
+    if (n >= 0x80)
+        lf_bytes_put_u8(out, (uint8_t)(0xcc + wide));
+    for (int byte = (1 << wide) - 1; byte >= 0; byte--)
+        lf_bytes_put_u8(out, (uint8_t)(n >> 8 * byte));
+}
+
+static lf_slice word(const char *text) { return lf_slice_of(text, strlen(text)); }
+
+/* { message=, timeout=, attempts=, traceback= }, as it stands in canonical order. */
+static void put_failure(const lf_seal *s, const lf_failure *failure, lf_bytes *out)
+{
+    bool traced = failure->traceback != NULL && *failure->traceback != '\0';
+    lf_bytes_put_u8(out, traced ? 0x84 : 0x83);
+    put_string(out, word("message"));
+    put_string(out, word(failure->message));
+    put_string(out, word("timeout"));
+    lf_bytes_put_u8(out, failure->timed_out ? 0xc3 : 0xc2);
+    put_string(out, word("attempts"));
+    put_number(out, s->task->attempt + 1);
+    if (traced) {
+        put_string(out, word("traceback"));
+        put_string(out, word(failure->traceback));
+    }
+}
+
+/* Makes the failure all that this task leaves of its own. */
+static bool catch(lf_seal *s, const lf_step *step, const lf_failure *failure)
+{
+    lf_bytes value = {0};
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    forget_leaving(s);
+    s->n_propagated = 0;
+    lf_bytes_clear(&s->values);
+    bool ok = lf_buf_start(&value);
+    if (ok)
+        put_failure(s, failure, &value);
+    ok = ok && !value.failed &&
+         lf_seal_keep(s, word(step->attributes.catch_name), &value, &err) == LUAFLOW_OK && inherit(s);
+    if (ok)
         write_outputs(s);
+    luaflow_error_clear(&err);
+    lf_bytes_fini(&value);
+    return ok;
+}
+
+static bool catches(const lf_task *t, const lf_step *step)
+{
+    return step->attributes.catch_name != NULL && t->attempt >= step->attributes.retry_times;
+}
+
+/* ---- opening and closing ---- */
+
+lf_seal *lf_seal_new(lf_store *store, lf_staged *staged, lf_log *log)
+{
+    lf_seal *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return NULL;
+    s->world.ask = &lf_seal_answers;
+    s->store = store;
+    s->staged = staged;
+    s->log = log;
+    return s;
+}
+
+void lf_seal_free(lf_seal *s)
+{
+    if (s == NULL)
+        return;
+    forget_leaving(s);
+    forget_merge(s);
+    free(s->leaving);
+    free(s->propagated);
+    lf_bytes_fini(&s->scratch);
+    lf_bytes_fini(&s->collected);
+    lf_bytes_fini(&s->values);
+    lf_bytes_fini(&s->outputs);
+    lf_bytes_fini(&s->place);
+    lf_bytes_fini(&s->parents);
+    lf_bytes_fini(&s->text);
+    luaflow_error_clear(&s->problem);
+    free(s);
+}
+
+lf_world *lf_seal_world(lf_seal *s) { return &s->world; }
+
+void lf_seal_begin(lf_seal *s, lf_task *t)
+{
+    t->outcome = LF_UNSTARTED;
+    s->task = t;
+    s->graph = lf_flow_graph(t->batch->facts->flow);
+    s->started_us = lf_now_us();
+    s->started_tick = lf_tick_us();
+    s->block_size = 0;
+    lf_bytes_clear(&s->values);
+    lf_bytes_clear(&s->outputs);
+    lf_bytes_clear(&s->place);
+    lf_bytes_clear(&s->parents);
+    lf_log_begin(s->log, t, lf_graph_step(s->graph, t->step)->name);
+}
+
+/* The same for every attempt of a task, whoever runs it. */
+static uint64_t seed_of(lf_seal *s, const char *step)
+{
+    lf_bytes_clear(&s->scratch);
+    lf_bytes_put(&s->scratch, step, strlen(step) + 1);
+    lf_task_place(s->task, &s->scratch);
+    return lf_hash(s->task->batch->facts->seed, s->scratch.data, s->scratch.size);
+}
+
+void lf_seal_who(lf_seal *s, lf_who *out)
+{
+    const lf_task *t = s->task;
+    const lf_facts *facts = t->batch->facts;
+    const lf_step *step = lf_graph_step(s->graph, t->step);
+    *out = (lf_who){
+        .step = step->name,
+        .has_function = step->has_function,
+        .is_join = t->join != NULL,
+        .run = facts->run,
+        .origin = facts->origin,
+        .task = t->number,
+        .attempt = t->attempt,
+        .index = t->split != NULL ? t->split_index : 0,
+        .n_inputs = t->join != NULL ? t->join->n : 0,
+        .seed = seed_of(s, step->name),
+        .params = lf_buf_slice(facts->params),
+        .tags = bytes_slice(&facts->tags),
+        .n_tags = facts->n_tags,
+        .store = facts->store,
+    };
+    for (const lf_split *split = t->split; split != NULL; split = split->up)
+        out->depth++;
+}
+
+void lf_seal_finish(lf_seal *s, const lf_failure *failure)
+{
     static char no_memory[] = "not enough memory";
-    lf_failure told = {.message = s->problem.message};
+    lf_task *t = s->task;
+    const lf_step *step = lf_graph_step(s->graph, t->step);
+    lf_failure told = {.message = NULL};
     if (failure != NULL)
         told = *failure;
+    else if (decide(s, step) && inherit(s))
+        write_outputs(s);
+    if (failure == NULL && s->problem.code != LUAFLOW_OK) {
+        told.message = s->problem.message;
+        failure = &told;
+    }
     if (told.message == NULL)
         told.message = no_memory;
-    if (failure != NULL || s->problem.code != LUAFLOW_OK)
-        failure = &told;
-    t->outcome = failure == NULL ? LF_SUCCEEDED : LF_BROKE;
-    write_record(s, failure);
+    bool caught = failure != NULL && catches(t, step) && catch(s, step, &told);
+    t->outcome = failure == NULL || caught ? LF_SUCCEEDED : LF_BROKE;
+    write_record(s, failure != NULL ? &told : NULL, caught);
     lf_log_end(s->log, t);
     if (t->batch->arena.failed) { /* nothing of it can be kept */
         lf_fail_memory(&t->batch->error);
@@ -527,6 +593,7 @@ void lf_seal_finish(struct lf_stepper *s, const lf_failure *failure)
     forget_leaving(s);
     forget_merge(s);
     luaflow_error_clear(&s->problem);
-    if (t->outcome != LF_BROKE)
+    s->task = NULL;
+    if (t->outcome != LF_BROKE) /* which may be tried again */
         lf_task_release_inputs(t);
 }

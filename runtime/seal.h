@@ -1,26 +1,31 @@
-/* seal.h -- what a task left, turned into its record: names written and tables touched are
- * encoded; everything untouched is passed on by key. The worker's thread. */
+/* seal.h -- the envelope of a task while it is open: answers what the step asks, takes what it
+ * leaves, and turns that into the record: values that are new are stored, everything untouched
+ * is passed on by key. Knows nothing of Lua, nor of who runs the step. One thread at a time. */
 #ifndef LF_SEAL_H
 #define LF_SEAL_H
 
-#include "inputs.h"
+#include "log.h"
+#include "staged.h"
 #include "state.h"
+#include "store.h"
+#include "world.h"
 
-struct lf_stepper;
+typedef struct lf_seal lf_seal;
 
-/* The task of the stepper is about to run. */
-void lf_seal_begin(struct lf_stepper *s);
+/* For one task after the other; borrows all. NULL when out of memory. */
+lf_seal *lf_seal_new(lf_store *store, lf_staged *staged, lf_log *log);
+void lf_seal_free(lf_seal *s); /* accepts NULL */
 
-/* Finds what the running task would pass on under `name` had it touched nothing. */
-bool lf_seal_find(struct lf_stepper *s, lf_slice name, lf_found *out);
+/* Opens `t`; what it prints is its log from here on. */
+void lf_seal_begin(lf_seal *s, lf_task *t);
 
-/* Gathers what the self at `index` holds; what cannot be kept becomes the stepper's
- * problem.  [-0, +0, raises out of memory] */
-LF_RAISES void lf_seal(struct lf_stepper *s, int index);
+/* Of the open task. */
+void lf_seal_who(lf_seal *s, lf_who *out);
+lf_world *lf_seal_world(lf_seal *s);
 
-/* Writes the record: of a success, or of a failure if there is one or a problem. */
-void lf_seal_finish(struct lf_stepper *s, const lf_failure *failure);
-
-void lf_seal_fini(struct lf_stepper *s);
+/* Closes it: decides what its step must decide and writes the record, of a success, or of a
+ * failure if there is one (NULL: none) or the outcome cannot be kept. The last failure that
+ * the step catches is a success. Only running out of memory leaves the batch's error set. */
+void lf_seal_finish(lf_seal *s, const lf_failure *failure);
 
 #endif

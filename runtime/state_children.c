@@ -47,21 +47,25 @@ static int native_execute(lua_State *L)
     return 1;
 }
 
+/* open_signals() -> what was blocked before, for close_signals */
 static int native_open_signals(lua_State *L)
 {
-    (void)L;
-    sigset_t none;
+    sigset_t none, before;
     sigemptyset(&none);
-    pthread_sigmask(SIG_SETMASK, &none, NULL);
-    return 0;
+    sigemptyset(&before);
+    pthread_sigmask(SIG_SETMASK, &none, &before);
+    lua_pushlstring(L, (const char *)&before, sizeof before);
+    return 1;
 }
 
 static int native_close_signals(lua_State *L)
 {
-    (void)L;
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    size_t size;
+    const char *bytes = luaL_checklstring(L, 1, &size);
+    sigset_t before;
+    luaL_argcheck(L, size == sizeof before, 1, "what open_signals gave");
+    memcpy(&before, bytes, sizeof before);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return 0;
 }
 

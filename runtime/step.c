@@ -1,9 +1,7 @@
-/* step.c -- runs one task in one Lua state. Here is the call of the step; step_natives.c has the
- * functions by which lua/luaflow/task.lua reads what the task may read, and seal.c keeps what
- * it left. */
-#include "step.h"
-#include "seal.h"
-#include "stepper.h"
+/* step.c -- runs one step in one Lua state. Here is the call of the step; step_natives.c has the
+ * functions by which lua/luaflow/task.lua reads what the task may read, and step_gather.c
+ * tells what it left. */
+#include "step_inside.h"
 
 #include <lauxlib.h>
 #include <stdlib.h>
@@ -23,7 +21,7 @@ enum { GARBAGE_KB = 32 * 1024 };
 /* ---- making a stepper ---- */
 
 static int perform(lua_State *L);
-static int seal_protected(lua_State *L);
+static int gather_protected(lua_State *L);
 static int collect_inside(lua_State *L);
 
 static int furnish(lua_State *L)
@@ -44,8 +42,8 @@ static int furnish(lua_State *L)
     s->perform = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushcfunction(L, collect_inside);
     s->collect = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_pushcfunction(L, seal_protected);
-    s->seal = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushcfunction(L, gather_protected);
+    s->gather = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_getglobal(L, "math");
     lua_getfield(L, -1, "randomseed");
     s->randomseed = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -61,7 +59,8 @@ static int furnish(lua_State *L)
 static void output(void *payload, int stream, const char *text, size_t size)
 {
     lf_stepper *s = payload;
-    lf_log_write(s->log, stream, text, size);
+    if (s->world != NULL && !s->muted)
+        s->world->ask->print(s->world, stream, text, size);
 }
 
 /* Asks task.lua whether the chunk at the top must run anew for every task.
@@ -98,17 +97,43 @@ static int prepare(lf_stepper *s, luaflow_error *err)
     lua_pushvalue(L, -3);
     if ((rc = lf_state_try(L, 2, 0, LUAFLOW_ENOMEM, err)) != LUAFLOW_OK)
         return rc;
+    if ((rc = lf_state_require(L, "luaflow.isolation", err)) != LUAFLOW_OK)
+        return rc;
     lua_settop(L, 0);
     lf_state_output(L, output, s);
-    if ((rc = lf_flow_enter(s->flow, L, err)) != LUAFLOW_OK)    /* chunk */
+    return LUAFLOW_OK;
+}
+
+int lf_stepper_prepare(lf_stepper **out, luaflow_error *err)
+{
+    lf_stepper *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return lf_fail_memory(err);
+    s->L = lf_state_new();
+    int rc = s->L == NULL ? lf_fail_memory(err) : prepare(s, err);
+    if (rc != LUAFLOW_OK) {
+        lf_stepper_free(s);
         return rc;
-    if ((rc = find_alone(s, err)) != LUAFLOW_OK)
+    }
+    *out = s;
+    return LUAFLOW_OK;
+}
+
+int lf_stepper_enter(lf_stepper *s, lf_flow *flow, bool own_process, luaflow_error *err)
+{
+    lua_State *L = s->L;
+    s->flow = lf_flow_ref(flow);
+    int rc = lf_flow_enter(s->flow, L, err);                    /* chunk */
+    if (rc == LUAFLOW_OK)
+        rc = find_alone(s, err);
+    if (rc != LUAFLOW_OK)
         return rc;
     s->chunk = luaL_ref(L, LUA_REGISTRYINDEX);
     if ((rc = lf_state_require(L, "luaflow.isolation", err)) != LUAFLOW_OK)
         return rc;
     lua_getfield(L, -1, "furnish_worker");
-    if ((rc = lf_state_try(L, 0, 0, LUAFLOW_ENOMEM, err)) != LUAFLOW_OK)
+    lua_pushboolean(L, own_process);
+    if ((rc = lf_state_try(L, 1, 0, LUAFLOW_ENOMEM, err)) != LUAFLOW_OK)
         return rc;
     lua_settop(L, 0);
     s->began_kb = s->kept_kb = lua_gc(L, LUA_GCCOUNT, 0);
@@ -116,19 +141,12 @@ static int prepare(lf_stepper *s, luaflow_error *err)
     return LUAFLOW_OK;
 }
 
-int lf_stepper_new(lf_flow *flow, lf_store *store, lf_staged *staged, lf_log *log,
-                   lf_stepper **out, luaflow_error *err)
+int lf_stepper_new(lf_flow *flow, lf_stepper **out, luaflow_error *err)
 {
-    lf_stepper *s = calloc(1, sizeof *s);
-    if (s == NULL)
-        return lf_fail_memory(err);
-    s->flow = lf_flow_ref(flow);
-    s->graph = lf_flow_graph(flow);
-    s->store = store;
-    s->staged = staged;
-    s->log = log;
-    s->L = lf_state_new();
-    int rc = s->L == NULL ? lf_fail_memory(err) : prepare(s, err);
+    lf_stepper *s = NULL;
+    int rc = lf_stepper_prepare(&s, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_stepper_enter(s, flow, false, err);
     if (rc != LUAFLOW_OK) {
         lf_stepper_free(s);
         return rc;
@@ -142,10 +160,10 @@ void lf_stepper_free(lf_stepper *s)
     if (s == NULL)
         return;
     lf_state_free(s->L);
-    lf_seal_fini(s);
     lf_buf_free(s->loaded);
-    lf_bytes_fini(&s->scratch);
+    lf_bytes_fini(&s->value);
     lf_bytes_fini(&s->path);
+    luaflow_error_clear(&s->problem);
     lf_flow_free(s->flow);
     free(s);
 }
@@ -184,57 +202,43 @@ LF_RAISES static void push_environment(lua_State *L, const lf_stepper *s)
     lua_replace(L, LUA_GLOBALSINDEX);
 }
 
-/* The same seed for every attempt of a task, whoever runs it. */
-LF_RAISES static void seed_random(lua_State *L, lf_stepper *s, const lf_step *step)
-{
-    const lf_task *t = s->task;
-    lf_bytes_clear(&s->scratch);
-    lf_bytes_put(&s->scratch, step->name, strlen(step->name) + 1);
-    lf_task_place(t, &s->scratch);
-    uint64_t hash = lf_hash(t->batch->facts->seed, s->scratch.data, s->scratch.size);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, s->randomseed);
-    lua_pushnumber(L, (double)(hash >> 11));
-    lua_call(L, 1, 0);
-}
-
 /* task.reset(), with the flow's description when another run begins. */
 LF_RAISES static void reset(lua_State *L, lf_stepper *s)
 {
-    const lf_facts *facts = s->task->batch->facts;
     luaflow_error err = LUAFLOW_ERROR_INIT;
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->reset);
-    if (s->known_run == facts->run) {
+    if (s->known_run == s->who->run) {
         lua_pushnil(L);
     } else if (lf_codec_decode(L, lf_flow_description(s->flow), &err) != LUAFLOW_OK) {
         lf_step_refuse(L, &err);
         lua_error(L);
     }
     lua_call(L, 1, 0);
-    s->known_run = facts->run;
+    s->known_run = s->who->run;
 }
 
 /* Pushes the flow's table, made anew in the environment below `run`, or the step's function
  * where that comes to the same. The chunk's own output shows once: in the first task.
  * [-0, +1, raises] */
-LF_RAISES static void push_flow(lua_State *L, lf_stepper *s, const lf_step *step)
+LF_RAISES static void push_flow(lua_State *L, lf_stepper *s)
 {
     bool is_alone = s->alone != LUA_NOREF;
     if (is_alone) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, s->alone);
-        lua_getfield(L, -1, step->name);                        /* env, run, steps, function */
+        lua_getfield(L, -1, s->who->step);                      /* env, run, steps, function */
         lua_remove(L, -2);
     } else {
         lua_rawgeti(L, LUA_REGISTRYINDEX, s->chunk);
     }
-    if (is_alone && !step->has_function)
+    if (is_alone && !s->who->has_function)
         return;
     lua_pushvalue(L, -3);
     lua_setfenv(L, -2);
     if (is_alone)
         return;
-    lf_log_mute(s->log, s->task->number != 1);
+    s->muted = s->who->task != 1;
     lua_call(L, 0, 1);
-    lf_log_mute(s->log, false);
+    s->muted = false;
     if (!lua_istable(L, -1))
         luaL_error(L, "%s returned no table this time; a flow must not depend on chance or the clock",
                    lf_flow_path(s->flow));
@@ -244,37 +248,39 @@ LF_RAISES static void push_flow(lua_State *L, lf_stepper *s, const lf_step *step
 static int perform(lua_State *L)
 {
     lf_stepper *s = lua_touserdata(L, 1);
-    const lf_task *t = s->task;
-    const lf_step *step = lf_graph_step(s->graph, t->step);
+    const lf_who *who = s->who;
     reset(L, s);
-    seed_random(L, s, step);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->randomseed);
+    lua_pushnumber(L, (double)(who->seed >> 11));
+    lua_call(L, 1, 0);
     push_environment(L, s);                                     /* env */
-    if (!step->has_function && t->number != 1) {
+    if (!who->has_function && who->task != 1) {
         lua_newtable(L);
         return 1;
     }
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->run);                  /* env, run */
-    push_flow(L, s, step);                                      /* env, run, flow or step */
-    if (!step->has_function) {
+    push_flow(L, s);                                            /* env, run, flow or step */
+    if (!who->has_function) {
         lua_newtable(L);
         return 1;
     }
-    lua_pushstring(L, step->name);
-    if (t->split != NULL)
-        lua_pushnumber(L, t->split_index);
+    lua_pushstring(L, who->step);
+    if (who->depth > 0)
+        lua_pushnumber(L, who->index);
     else
         lua_pushnil(L);
-    if (t->join != NULL)
-        lua_pushnumber(L, t->join->n);
+    if (who->is_join)
+        lua_pushnumber(L, who->n_inputs);
     else
         lua_pushnil(L);
     lua_call(L, 4, 1);                                          /* env, self */
     return 1;
 }
 
-static int seal_protected(lua_State *L)
+/* gather(self, stepper) */
+static int gather_protected(lua_State *L)
 {
-    lf_seal(lua_touserdata(L, 2), 1);
+    lf_step_gather(L, lua_touserdata(L, 2), 1);
     return 0;
 }
 
@@ -296,39 +302,53 @@ static void collect(lf_stepper *s)
     lua_gc(s->L, LUA_GCSETPAUSE, s->kept_kb < SMALL_KB ? 400 : 200);
 }
 
-void lf_stepper_run(lf_stepper *s, lf_task *t)
+/* The stepper's problem becomes a failure without a traceback. */
+static int fail_with_problem(lf_stepper *s, lf_failure *failure)
+{
+    int rc = s->problem.code;
+    if (rc != LUAFLOW_OK)
+        *failure = (lf_failure){.message = s->problem.message};
+    s->problem = (luaflow_error)LUAFLOW_ERROR_INIT;
+    return rc;
+}
+
+int lf_stepper_run(lf_stepper *s, const lf_who *who, lf_world *world, lf_failure *failure)
 {
     lua_State *L = s->L;
-    lf_failure failure = {.message = NULL};
-    const lf_step *step = lf_graph_step(s->graph, t->step);
-    s->task = t;
-    lf_seal_begin(s);
-    lf_log_begin(s->log, t, step->name);
+    s->who = who;
+    s->world = world;
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->perform);
     lua_pushlightuserdata(L, s);
-    int rc = lf_state_call(L, 1, 1, &failure);
-    lf_log_mute(s->log, false);
+    int rc = lf_state_call(L, 1, 1, failure);
+    s->muted = false;
     s->busy = false;
     if (rc == LUAFLOW_OK) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, s->seal);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->gather);
         lua_insert(L, -2);
         lua_pushlightuserdata(L, s);
         s->busy = true; /* a finalizer must not change what is being walked */
-        rc = lf_state_call(L, 2, 0, &failure);
+        rc = lf_state_call(L, 2, 0, failure);
         s->busy = false;
+        if (rc == LUAFLOW_OK)
+            rc = fail_with_problem(s, failure);
+        luaflow_error_clear(&s->problem);
     }
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->globals);
     lua_replace(L, LUA_GLOBALSINDEX);
     if (lua_gethookmask(L) != 0)
         lua_sethook(L, NULL, 0, 0); /* the step's own debug.sethook ends with it */
-    lf_seal_finish(s, rc == LUAFLOW_OK ? NULL : &failure);
-    lf_failure_fini(&failure);
     if (s->io_changed)
         lf_state_output(L, output, s); /* the next task's io.write goes where print goes */
     s->io_changed = false;
-    s->task = NULL;
+    s->who = NULL;
+    s->world = NULL;
     s->tasks++;
-    if (lua_gc(L, LUA_GCCOUNT, 0) > s->kept_kb + GARBAGE_KB)
+    return rc;
+}
+
+void lf_stepper_rest(lf_stepper *s)
+{
+    if (lua_gc(s->L, LUA_GCCOUNT, 0) > s->kept_kb + GARBAGE_KB)
         collect(s);
 }
 

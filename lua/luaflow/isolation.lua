@@ -6,6 +6,7 @@ local native = require "luaflow.native"
 local isolation = {}
 
 local globals = getfenv(0)
+local exit = os.exit
 
 --- Modules beside the flow file come first, and are loaded with the state's own globals,
 --- whatever the environment of the task that asks first.
@@ -89,9 +90,9 @@ local function start_programs()
   os.execute = native.execute -- luacheck: ignore 122
   local popen = io.popen
   io.popen = function(...) -- luacheck: ignore 122
-    native.open_signals()
+    local before = native.open_signals()
     local ok, file, message, code = pcall(popen, ...)
-    native.close_signals()
+    native.close_signals(before)
     if not ok then error(file, 2) end
     return file, message, code
   end
@@ -125,9 +126,14 @@ local function refuse_exit(message)
   os.exit = function() error(message, 2) end -- luacheck: ignore 122
 end
 
---- What a worker's state needs beyond isolation.furnish, and after it. Once per state.
-function isolation.furnish_worker()
-  refuse_exit("os.exit needs isolate: set isolate = true on the step")
+--- What a worker's state needs beyond isolation.furnish, and after it. Once per state. A step
+--- with a process of its own may end it.
+function isolation.furnish_worker(own_process)
+  if own_process then
+    os.exit = exit -- luacheck: ignore 122
+  else
+    refuse_exit("os.exit needs isolate: set isolate = true on the step")
+  end
   start_programs()
   watch_default_files()
   keep_globals_apart()

@@ -205,14 +205,11 @@ TEST(who_prints_nothing_has_no_log)
     drop_world(&w);
 }
 
-TEST(nothing_is_kept_while_muted_or_outside_a_task)
+TEST(nothing_is_kept_outside_a_task)
 {
     world w = new_world();
     print(&w, 1, "before\n");
     lf_log_begin(w.log, w.task, "train");
-    lf_log_mute(w.log, true);
-    print(&w, 1, "muted\n");
-    lf_log_mute(w.log, false);
     print(&w, 1, "heard\n");
     lf_log_end(w.log, w.task);
     print(&w, 1, "after\n");
@@ -221,18 +218,6 @@ TEST(nothing_is_kept_while_muted_or_outside_a_task)
     lf_reader r = lf_reader_of(log_of(w.task).data, w.task->log_size);
     check_entry(&r, 1, "heard\n");
     check_end(&r);
-    drop_world(&w);
-}
-
-TEST(a_new_task_is_not_mute_because_the_last_one_was)
-{
-    world w = begun_world();
-    lf_log_mute(w.log, true);
-    lf_log_end(w.log, w.task);
-    lf_log_begin(w.log, w.task, "train");
-    print(&w, 1, "heard\n");
-    check_line(&w, 1, "heard");
-    lf_log_end(w.log, w.task);
     drop_world(&w);
 }
 

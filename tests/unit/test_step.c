@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include "inputs.h"
+#include "seal.h"
 #include "step.h"
 
 #include <lauxlib.h>
@@ -18,6 +19,7 @@ static lf_log *printed;
 static lf_flow *flow;
 static lf_facts *facts;
 static lf_stepper *stepper;
+static lf_seal *seal;
 static lua_State *viewer;       /* where tests look at values */
 static uint32_t tasks;          /* so many were made */
 static lf_task *kept[4000];     /* and are dropped at the end */
@@ -63,7 +65,8 @@ static void begin_with(const char *head, const char *body, const char *params)
     facts->max_num_splits = 1000;
     facts->params = encoded(params);
     facts->store = strdup(at);
-    if (lf_stepper_new(flow, store, staged, printed, &stepper, &err) != LUAFLOW_OK)
+    seal = lf_seal_new(store, staged, printed);
+    if (lf_stepper_new(flow, &stepper, &err) != LUAFLOW_OK)
         fail_msg("%s", luaflow_error_text(&err));
 }
 
@@ -74,6 +77,7 @@ static void end(void)
     for (uint32_t i = 0; i < tasks; i++)
         lf_task_drop(kept[i]);
     lf_stepper_free(stepper);
+    lf_seal_free(seal);
     CHECK_INT(lf_staged_bytes(staged), 0);
     CHECK_INT(facts->refs, 1);
     lf_facts_free(facts);
@@ -113,10 +117,17 @@ static lf_task *task_after(lf_task *parent, const char *step)
 /* Runs it, whatever comes of it. */
 static lf_task *run(lf_task *t)
 {
-    lf_stepper_run(stepper, t);
+    lf_failure failure = {.message = NULL};
+    lf_who who;
+    lf_seal_begin(seal, t);
+    lf_seal_who(seal, &who);
+    int rc = lf_stepper_run(stepper, &who, lf_seal_world(seal), &failure);
+    lf_seal_finish(seal, rc == LUAFLOW_OK ? NULL : &failure);
+    lf_failure_fini(&failure);
+    lf_stepper_rest(stepper);
     CHECK(t->outcome != LF_UNSTARTED);
     CHECK_INT(t->batch->error.code, LUAFLOW_OK);
-    CHECK(t->parent == NULL && t->join == NULL);
+    CHECK(t->outcome == LF_BROKE || (t->parent == NULL && t->join == NULL));
     return t;
 }
 
