@@ -37,6 +37,36 @@ return { steps = {
   equal(w:json("runs").runs[1].status, "failed")
 end)
 
+test("a failure comes with its lines of source, and with the command that shows its log", function(w)
+  w:write("helper.lua", "return function(x)\n  return x.y.z\nend\n")
+  w:write("fail.lua", [[
+return { name = "F", steps = {
+  start = { next = { "a", "b" } },
+  a = { next = "join", function(self)
+    local x
+    self.y = x.y
+  end },
+  b = { next = "join", function(self) require "helper" {} end },
+  join = function(self, inputs) end,
+} }]])
+  local out = w:expect(1, "run", "fail.lua", "--keep-going", "--store", "my store").out
+  local function excerpt(task) -- what stands behind its bracket
+    local lines = {}
+    for line in out:gmatch("%[1/" .. task .. " %(worker %d+%)%] ([^\n]+)") do lines[#lines + 1] = line end
+    return table.concat(lines, "\n")
+  end
+  contains(excerpt("a/%d"), [[
+fail.lua:5: attempt to index local 'x' (a nil value)
+  3 |   a = { next = "join", function(self)
+  4 |     local x
+> 5 |     self.y = x.y
+  6 |   end },
+  7 |   b = { next = "join", function(self) require "helper" {} end },
+stack traceback:]])
+  contains(excerpt("b/%d"), "  1 | return function(x)\n> 2 |   return x.y.z\n  3 | end\nstack traceback:")
+  matches(out, "%[1/a/(%d) %(worker %d+%)%] See what it printed: luaflow logs F/1/a/%1 %-%-store 'my store'\n")
+end)
+
 test("what a failing step printed is kept", function(w)
   w:write("fail.lua", [[
 return { steps = { start = function() print "before"; error("after") end } }]])
@@ -183,7 +213,7 @@ test("a second Ctrl-C abandons running tasks", function(w)
   support.wait_for("the answer", function()
     return (process:out() .. process:err()):find("Ctrl%-C") end)
   support.wait_for("the end of start", function() -- told when it is stored
-    return process:out():find("[1/start/1 (worker 1)] Task finished", 1, true) end)
+    return process:out():find("%[1/start/1 %(worker %d+%)%] Task finished") end)
   process:kill("INT")
   equal(process:wait(5), 130)
   equal(w:json("runs").runs[1].status, "interrupted")
