@@ -443,6 +443,89 @@ static int runtime_resume(lua_State *L)
     return refuse(L, r, s);
 }
 
+/* ---- one step alone ---- */
+
+/* Who hears of a step that is tried: the function at `index`, until it raises. */
+typedef struct hearing {
+    lua_State *L;
+    int index;
+    bool raised; /* the error is at the top */
+} hearing;
+
+static int push_event_protected(lua_State *L)
+{
+    push_event(L, lua_touserdata(L, 1));
+    return 1;
+}
+
+static void hear(void *payload, const luaflow_event *event)
+{
+    hearing *h = payload;
+    if (h->raised || lua_isnil(h->L, h->index))
+        return;
+    lua_pushvalue(h->L, h->index);
+    lua_pushcfunction(h->L, push_event_protected);
+    lua_pushlightuserdata(h->L, (void *)event);
+    h->raised = lua_pcall(h->L, 1, 1, 0) != 0;
+    if (h->raised)
+        lua_remove(h->L, -2);
+    else
+        h->raised = lua_pcall(h->L, 1, 0, 0) != 0;
+}
+
+/* [-0, +1, raises] */
+LF_RAISES static void push_trial(lua_State *L, const luaflow_trial *trial)
+{
+    lua_createtable(L, 0, 9);
+    lf_set_string(L, "status", trial->failed ? "failed" : "done");
+    lf_set_string(L, "step", trial->step);
+    lf_set_string(L, "path", trial->path);
+    lf_set_number(L, "task", (double)trial->task);
+    lf_set_string(L, "message", trial->message);
+    lf_set_string(L, "traceback", trial->traceback);
+    lf_set_string(L, "choice", trial->choice);
+    if (trial->is_foreach && !trial->failed)
+        lf_set_number(L, "width", (double)trial->width);
+    lua_createtable(L, (int)trial->n_artifacts, 0);
+    for (size_t i = 0; i < trial->n_artifacts; i++) {
+        lua_createtable(L, 0, 2);
+        lf_set_string(L, "name", trial->artifacts[i].name);
+        lf_set_bytes(L, "value_bytes", trial->artifacts[i].value, trial->artifacts[i].size);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    lua_setfield(L, -2, "artifacts");
+}
+
+/* rt:try(flow, step, { run =, task =, on_event = }) -> { status =, step =, path =, task =,
+ * message =, traceback =, artifacts = { { name =, value_bytes = }, … }, choice =, width = } */
+static int runtime_try(lua_State *L)
+{
+    runtime *rt = lf_arg_runtime(L, 1);
+    luaflow_flow *flow = lf_arg_flow(L, 2);
+    const char *step = luaL_checkstring(L, 3);
+    luaL_checktype(L, 4, LUA_TTABLE);
+    lua_settop(L, 4);
+    uint64_t id = lf_option_count(L, 4, "run"), task = lf_option_count(L, 4, "task");
+    lf_scratch *s = lf_scratch_new(L);  /* 5 */
+    lf_option_push(L, 4, "on_event");   /* 6 */
+    lf_core_refuse_inside(L, rt, "try");
+    luaL_checkstack(L, 8, "events");
+    hearing h = {L, 6, false};
+    luaflow_trial *trial;
+    int rc = luaflow_try(rt->handle, flow, step, id, task, hear, &h, &trial, &s->err);
+    if (h.raised) {
+        if (rc == LUAFLOW_OK)
+            luaflow_free(trial);
+        return lua_error(L);
+    }
+    if (rc != LUAFLOW_OK)
+        return lf_scratch_fail(L, s);
+    s->memory = trial;
+    push_trial(L, trial);
+    lf_scratch_clear(s);
+    return 1;
+}
+
 /* Makes the table that finds a run's userdata; others keep that alive.  [-0, +0, raises] */
 LF_RAISES static void make_runs_table(lua_State *L)
 {
@@ -464,6 +547,7 @@ void lf_core_runs(lua_State *L)
     static const luaL_Reg runtime_methods[] = {
         {"start", runtime_start},
         {"resume", runtime_resume},
+        {"try", runtime_try},
         {"poll", runtime_poll},
         {NULL, NULL},
     };

@@ -84,6 +84,8 @@ int luaflow_flow_params(luaflow_flow *f, const luaflow_param *params, size_t n, 
     return rc;
 }
 
+lf_flow *lf_runtime_flow(const luaflow_flow *f) { return f->flow; }
+
 void luaflow_flow_close(luaflow_flow *f)
 {
     if (f == NULL)

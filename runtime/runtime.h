@@ -26,6 +26,9 @@ struct luaflow {
 /* Starts the threads if they do not run yet; `flow` (NULL: none yet) is what is to run. */
 int lf_runtime_start(luaflow *rt, lf_flow *flow, luaflow_error *err);
 
+/* Borrowed. */
+lf_flow *lf_runtime_flow(const luaflow_flow *flow);
+
 /* LUAFLOW_EUSAGE for what cannot be a tag. */
 int lf_runtime_check_tag(const char *tag, luaflow_error *err);
 

@@ -375,6 +375,36 @@ LUAFLOW_API int luaflow_log_read(luaflow *rt, uint64_t run, uint64_t task, luafl
 LUAFLOW_API int luaflow_logs_list(luaflow *rt, uint64_t run, uint64_t after, uint64_t *numbers,
                                   uint32_t *steps, size_t max, size_t *n, luaflow_error *err);
 
+/* ---- one step alone --------------------------------------------------- */
+
+typedef struct luaflow_left {
+    const char *name;
+    const void *value; /* canonical bytes */
+    size_t size;
+} luaflow_left;
+
+/* What a step that was tried would have stored. */
+typedef struct luaflow_trial {
+    const char *step, *path;
+    uint64_t task;                   /* whose inputs it read */
+    bool failed;
+    const char *message, *traceback; /* of a failure */
+    const luaflow_left *artifacts;   /* all it would pass on, sorted by name */
+    size_t n_artifacts;
+    const char *choice;              /* of a switch: the step it chose; else NULL */
+    bool is_foreach;
+    uint64_t width;                  /* of a foreach: how many tasks it would start */
+} luaflow_trial;
+
+/* Runs one step of `flow` as it is now, once, on what a task of an earlier run read: `task`, or
+ * the first of that step if 0. Stores nothing. Returns when the step has ended; meanwhile tells
+ * `on_event` (may be NULL) what it prints. That it fails is no failure of this call.
+ * LUAFLOW_ENOTFOUND or LUAFLOW_EUSAGE when there are no such inputs. Free `*out` (one block)
+ * with luaflow_free. */
+LUAFLOW_API int luaflow_try(luaflow *rt, luaflow_flow *flow, const char *step, uint64_t run,
+                            uint64_t task, luaflow_event_fn on_event, void *payload,
+                            luaflow_trial **out, luaflow_error *err);
+
 /* ---- values ---------------------------------------------------------- */
 
 /* Pushes the Lua value that `bytes` (canonical MessagePack) stand for onto
