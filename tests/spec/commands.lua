@@ -189,14 +189,15 @@ end
 function rt:try(_, step, options)
   world.try = { step = step, run = options.run, task = options.task }
   if world.try_fails then return nil, unpack(world.try_fails) end
-  local about = { run = options.run, step = step, task = options.task, path = step, attempt = 0, worker = 1, time = 1 }
+  local task = options.task or step == "start" and 1 or 2
+  local about = { run = options.run, step = step, task = task, path = step, attempt = 0, worker = 1, time = 1 }
   for _, event in ipairs { "task_started", "line", "task_finished" } do
     local told = setmetatable({ event = event, stream = "stdout", text = "trying" }, { __index = about })
     options.on_event(told)
   end
-  local result = { status = "done", step = step, path = step, artifacts = {
-    { name = "picture", value_bytes = bytes_of "picture", inherited = true },
-    { name = "x", value_bytes = bytes_of "x", inherited = false },
+  local result = { status = "done", step = step, path = step, task = task, artifacts = {
+    { name = "picture", value_bytes = bytes_of "picture" },
+    { name = "x", value_bytes = bytes_of "x" },
   } }
   for key, value in pairs(world.tried or {}) do result[key] = value end
   return result

@@ -19,7 +19,7 @@ function step.declare(parser)
   parser:flag("--raw", "send control characters of what the step prints to the terminal as they are")
 end
 
--- Where the inputs come from: the run, and the number of a task of the step, if there is one.
+-- Where the inputs come from: the run, and the number of the task if one is named.
 local function find_inputs(rt, args)
   local place, message, code = pathspec.find(rt, args.from)
   if place == nil then return nil, message, code end
@@ -34,16 +34,12 @@ local function find_inputs(rt, args)
     local task
     task, message, code = pathspec.task(rt, place)
     if task == nil then return nil, message, code end
-    return run, place.task
   end
-  local numbers
-  numbers, message, code = rt:tasks(run.id, args.step, false, 0, 1)
-  if numbers == nil then return nil, message, code end
-  return run, numbers[1]
+  return run, place.task
 end
 
 -- What the step left, in dump's form.
-local function show_task(args, run, task, result)
+local function show_task(args, run, result)
   local artifacts = {}
   for i, artifact in ipairs(result.artifacts) do
     local text, message, code = values.text(artifact.value_bytes, args.json and math.huge or dump.MAX_TEXT, args.json)
@@ -51,7 +47,7 @@ local function show_task(args, run, task, result)
     artifacts[i] = { name = artifact.name, text = text }
   end
   local shown = {
-    pathspec = task and pathspec.of(run, result.step, task) or ("%s/%d/%s"):format(run.flow, run.id, result.step),
+    pathspec = pathspec.of(run, result.step, result.task),
     path = result.path,
     status = result.status,
     artifacts = artifacts,
@@ -66,10 +62,10 @@ local function show_task(args, run, task, result)
   return cli.DONE
 end
 
--- Tells of a failure as a run does, as far as it is about a task that is nowhere stored.
-local function show_failure(shown, run, task, result)
+-- Tells of a failure as a run does.
+local function show_failure(shown, run, result)
   shown:event {
-    event = "task_failed", run = run.id, step = result.step, task = task or 0, path = result.path,
+    event = "task_failed", run = run.id, step = result.step, task = result.task, path = result.path,
     time = process.now(), message = result.message, traceback = result.traceback,
   }
 end
@@ -91,10 +87,10 @@ local function try(rt, args)
     end,
   })
   if result == nil then return nil, message, code end
-  if result.status == "failed" then show_failure(shown, run, task, result) end
+  if result.status == "failed" then show_failure(shown, run, result) end
   shown:close()
   local status
-  status, message, code = show_task(args, run, task, result)
+  status, message, code = show_task(args, run, result)
   if status == nil then return nil, message, code end
   if shown.problem then return nil, "cannot write what the step printed: " .. shown.problem end
   return result.status == "failed" and cli.RUN_FAILED or cli.DONE
