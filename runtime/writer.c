@@ -333,6 +333,21 @@ static void lose(lf_letter *l, const luaflow_error *err)
         tally(batch_of(l), -1);
 }
 
+/* Stores the last state of a run whose last tasks could not be stored with it; if not even that
+ * can be, the run shows as interrupted, which is as true. */
+static void put_final_alone(lf_writer *w, const lf_state_letter *l)
+{
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    if (lf_write_begin(w->store, &w->txn, &err) != LUAFLOW_OK)
+        w->txn = NULL;
+    else if (put_state(w, l->facts, l, &err) == LUAFLOW_OK)
+        lf_write_commit(w->txn, &err);
+    else
+        lf_write_abort(w->txn);
+    w->txn = NULL;
+    luaflow_error_clear(&err);
+}
+
 /* Sends the letters of the group on their way; `err` (may be NULL) is why they failed. */
 static void send_home(lf_writer *w, const luaflow_error *err)
 {
@@ -341,6 +356,8 @@ static void send_home(lf_writer *w, const luaflow_error *err)
     for (lf_node *n; (n = lf_queue_pop(&w->group)) != NULL;) {
         if (err != NULL)
             lose(letter_of(n), err);
+        if (err != NULL && is_final(letter_of(n)))
+            put_final_alone(w, state_of(letter_of(n)));
         finish_letter(letter_of(n), &home);
     }
     lf_mailbox_post_all(w->home, &home);

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -729,6 +730,50 @@ TEST(a_run_of_which_something_could_not_be_stored_is_not_done)
     CHECK(strstr(s.problem, place) != NULL);
     CHECK_INT(s.state.total.done, 0);
     CHECK_INT(s.state.total.started, 0);
+    drop_world(&w);
+}
+
+/* The file may grow by so many bytes and no more. */
+static void leave_room(uint64_t bytes)
+{
+    char path[96];
+    struct stat about;
+    struct rlimit limit;
+    snprintf(path, sizeof path, "%s/data.mdb", place);
+    CHECK_INT(stat(path, &about), 0);
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = (uint64_t)about.st_size + bytes;
+    CHECK_INT(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+TEST(a_run_whose_last_tasks_could_not_be_stored_with_its_state_has_failed)
+{
+    world w;
+    make_world(&w);
+    enum { LARGE = 4 << 20 };
+    char *bytes = calloc(1, LARGE);
+    lf_batch *b = batch_of(w.facts, 0, 1, 1);
+    seal_with(&b->tasks[0], LF_SUCCEEDED, new_blob(w.staged, lf_slice_of(bytes, LARGE)), LARGE, true);
+    signal(SIGXFSZ, SIG_IGN);
+    leave_room(1 << 20);
+    lf_queue letters;
+    lf_queue_init(&letters);
+    lf_state_letter *last = state_of(w.facts, true, LUAFLOW_DONE);
+    lf_queue_push(&letters, &b->letter.node);
+    lf_queue_push(&letters, &last->letter.node);
+    lf_writer_post(w.writer, &letters);
+    CHECK(next_batch(&w) == b);
+    CHECK_INT(b->error.code, LUAFLOW_ESTORE);
+    lf_batch_free(b);
+    CHECK(next_state(&w) == last);
+    CHECK_INT(last->error.code, LUAFLOW_ESTORE);
+    lf_state_letter_free(last);
+    set_disk_full(false);
+    stored_state s = read_state(&w);
+    CHECK_INT(s.state.status, LUAFLOW_FAILED);
+    CHECK_INT(s.state.total.done, 0);
+    CHECK(strstr(s.problem, place) != NULL);
+    free(bytes);
     drop_world(&w);
 }
 
