@@ -251,6 +251,46 @@ return { steps = {
   equal(ran(w), "finish")
 end)
 
+test("what was caught is a success, and stays one", function(w)
+  w:write("caught.lua", BEGIN .. [[
+return { steps = {
+  start = { next = "risky", foreach = "n" },
+  risky = { next = "join", catch = "failure", function(self)
+    ran("risky" .. self.index)
+    if self.index == 2 then error "two" end
+  end },
+  join = { next = "finish", function(self, inputs)
+    ran "join"
+    if not is "fixed" then error "join" end
+    self.failed = inputs[2].failure.message
+  end },
+  finish = {},
+}, params = { n = { default = 3 } } }]])
+  mends(w, "caught.lua", "join")
+  contains(w:artifacts("2/finish").failed, ": two")
+end)
+
+test("attributes are those of now, given by --with too", function(w)
+  w:write("linear.lua", LINEAR)
+  w:expect(1, "run", "linear.lua")
+  ran(w)
+  w:expect(1, "resume", "linear.lua", "--with", "retry=2")
+  equal(ran(w), "b b b")
+end)
+
+test("a wide foreach is taken over by a run of a run of a run", function(w)
+  w:write("each.lua", EACH)
+  w:expect(1, "run", "each.lua", "--n", "2000", "--keep-going")
+  for id = 1, 3 do w:expect(1, "resume", "each.lua", "--origin-run-id", tostring(id), "--keep-going") end
+  w:write("fixed", "")
+  ran(w)
+  w:expect(0, "resume", "each.lua")
+  check(not ran(w):find("%f[%d]1001%f[%D]"), "what succeeded once does not run again")
+  equal(w:json("status", "last").steps[2], { name = "each", tasks = 2000, done = 2000, failed = 0, reused = 1500 })
+  local all = w:artifacts("last/finish").all
+  for i = 1, 2000 do equal(all[i], i * 10) end
+end)
+
 -- ---- from a step on -------------------------------------------------------------------------
 
 local BRANCH = BEGIN .. [[
