@@ -628,3 +628,44 @@ LF_RAISES int lf_codec_encode(lua_State *L, int index, const char *name, lf_byte
     lua_settop(L, top);
     return rc;
 }
+
+/* ---- elements of lists ---- */
+
+static void put_element(lf_bytes *out, unsigned element, const uint8_t *at)
+{
+    switch (element) {
+#define CASE(e, type) case e: { type v; memcpy(&v, at, sizeof v); put_number(out, v); return; }
+    CASE(0, int8_t)
+    CASE(1, uint8_t)
+    CASE(2, int16_t)
+    CASE(3, uint16_t)
+    CASE(4, int32_t)
+    CASE(5, uint32_t)
+    CASE(LF_ELEMENT_FLOAT, float)
+    CASE(LF_ELEMENT_DOUBLE, double)
+#undef CASE
+    default: /* as indexing the array would give it */
+        put_ext(out, element == LF_ELEMENT_INT64 ? LF_EXT_INT64 : LF_EXT_UINT64, 8);
+        lf_bytes_put(out, at, 8);
+    }
+}
+
+void lf_list_put(lf_bytes *out, const lf_list *list, uint64_t i)
+{
+    switch (list->kind) {
+    case LF_LIST_ARRAY: {
+        uint64_t at = list->offsets[i - 1];
+        lf_bytes_put(out, list->bytes.data + at, (size_t)(list->offsets[i] - at));
+        break;
+    }
+    case LF_LIST_NUMBERS: {
+        size_t width = lf_element_size[list->element];
+        const uint8_t *first = list->bytes.data + list->bytes.size - (size_t)list->size * width;
+        put_element(out, list->element, first + (i - 1) * width);
+        break;
+    }
+    case LF_LIST_RANGE:
+        put_number(out, (double)i);
+        break;
+    }
+}

@@ -84,6 +84,9 @@ void lf_list_fini(lf_list *list);
  * [-0, +1 on success, raises only when out of memory] */
 LF_RAISES int lf_list_push(lua_State *L, const lf_list *list, uint64_t i, luaflow_error *err);
 
+/* Appends the canonical bytes of element i, which there is. */
+void lf_list_put(lf_bytes *out, const lf_list *list, uint64_t i);
+
 enum { LF_KIND_MAX = 120 }; /* a buffer that the words below fit into */
 
 /* What the value is, in words for a message: "a string", "a table that is not a

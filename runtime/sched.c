@@ -25,6 +25,9 @@ static const uint64_t max_staged = 512u << 20;
 
 enum { TICK_MS = 500, PROGRESS_US = 1000000 };
 
+/* The element of a task that failed is told with that if it has no more bytes. */
+enum { INPUT_SHOWN = 4096 };
+
 /* A retry waits at most so many seconds. */
 enum { LONGEST_DELAY = 1000000000 };
 
@@ -450,6 +453,9 @@ static void tell_end(run *r, const lf_task *t)
         lf_bytes_put_u8(&text, 0);
         lf_replay_reason(t, &text);
     }
+    lf_bytes input = {0};
+    if (failed && t->split != NULL)
+        lf_list_put(&input, &t->split->list, t->split_index);
     const char *message = lf_bytes_cstr(&text);
     luaflow_event event = {.type = event_of(t)};
     if (t->outcome == LF_RETRYING)
@@ -460,7 +466,12 @@ static void tell_end(run *r, const lf_task *t)
     }
     if (t->origin_run != 0 && message != NULL)
         event.reason = message + reason_at;
+    if (input.size <= INPUT_SHOWN) {
+        event.input = input.data;
+        event.input_size = input.size;
+    }
     lf_task_tell(t, record.place, lf_graph_step(r->graph, t->step)->name, event);
+    lf_bytes_fini(&input);
     lf_bytes_fini(&text);
 }
 

@@ -175,7 +175,8 @@ typedef struct luaflow_event {
     size_t text_size;
     const char *message, *traceback;
     double delay;          /* seconds until the next attempt */
-    const void *input;     /* of a failed task inside a foreach: self.input, canonical bytes */
+    const void *input;     /* of a failed task inside a foreach: self.input, canonical bytes, if
+                              these are few (4 KB) */
     size_t input_size;
     const char *reason;    /* of a resumed run: why the task was reused, or runs */
     int status;            /* enum luaflow_status */
@@ -404,6 +405,19 @@ typedef struct luaflow_trial {
 LUAFLOW_API int luaflow_try(luaflow *rt, luaflow_flow *flow, const char *step, uint64_t run,
                             uint64_t task, luaflow_event_fn on_event, void *payload,
                             luaflow_trial **out, luaflow_error *err);
+
+/* ---- isolated steps -------------------------------------------------- */
+
+/* A process that runs one isolated step is started from `executable` (of
+ * luaflow_options) with this as its only argument, and with descriptor 3 to
+ * talk to the runtime that started it. */
+#define LUAFLOW_SERVE "--serve-one-step"
+
+/* What such a process does: runs the step that the runtime at the other end
+ * of the socket `fd` gives it, and returns when it has told how that went, or
+ * with LUAFLOW_EUSAGE when nobody is there. The process then ends. It ends too,
+ * by SIGKILL and with the programs it has started, when the runtime's does. */
+LUAFLOW_API int luaflow_serve(int fd, luaflow_error *err);
 
 /* ---- values ---------------------------------------------------------- */
 

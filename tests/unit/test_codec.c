@@ -742,6 +742,12 @@ static void check_list(const char *expression, lf_list_kind kind, uint64_t size,
     CHECK_INT(lf_list_push(L, &list, size + 1, NULL), LUAFLOW_EVALUE);
     if (i > 0) {
         CHECK_INT(lf_list_push(L, &list, i, NULL), LUAFLOW_OK);
+        lf_bytes put = {0}, pushed = encoded();
+        lf_list_put(&put, &list, i);
+        CHECK(lf_slice_equal(slice(&put), slice(&pushed)));
+        lf_bytes_fini(&put);
+        lf_bytes_fini(&pushed);
+        CHECK_INT(lf_list_push(L, &list, i, NULL), LUAFLOW_OK);
         check_lua(chunk);
     }
     CHECK_INT(lua_gettop(L), 0);
