@@ -135,6 +135,24 @@ return { params = { n = { default = 5 } }, steps = {
   for i = 1, 5 do equal(w:read("calls" .. i), i % 2 == 0 and "xx" or "x") end
 end)
 
+test("a failed element says which it was", function(w)
+  w:write("each.lua", [[
+return { name = "F", steps = {
+  start = { next = "outer", foreach = "names", function(self) self.names = { "a", "b" } end },
+  outer = { next = "inner", foreach = "rows", function(self) self.rows = { 7, { k = ("x"):rep(300) } } end },
+  inner = { next = "close", function(self)
+    if self.index == 2 and #self:foreach_stack()[1].input == 1 then error "second" end
+  end },
+  close = { next = "join", function(self, inputs) end },
+  join = { next = "finish", function(self, inputs) end },
+  finish = {},
+} }]])
+  local out = w:expect(1, "run", "each.lua", "--max-workers", "1").out
+  contains(out, '] Path inner[1][2], index 2, input {"k":"xxxxxx', "xxx…\n")
+  contains(out, "]   4 |   inner = {", "] > 5 |     if self.index == 2",
+    "] See what it printed: luaflow logs F/1/inner/")
+end)
+
 test("each attempt draws the same random numbers", function(w)
   w:write("dice.lua", COUNTING .. [[
 return { steps = { start = { retry = 1, function(self)
