@@ -484,7 +484,8 @@ static void on_committed(lf_sched *s, lf_batch *b)
         lf_task *t = &b->tasks[i];
         if (t->outcome == LF_UNSTARTED)
             continue; /* it has run in another batch since, or will */
-        lf_recent_remove(&r->recent, t->number);
+        if (t->outcome != LF_RETRYING) /* its next attempt may be there by now */
+            lf_recent_remove(&r->recent, t->number);
         if (!kept)
             continue;
         luaflow_counts *counts = &r->steps[t->step].counts;

@@ -948,6 +948,30 @@ TEST(what_is_committed_is_read_from_the_store_and_not_kept_alive)
     drop_world(&w);
 }
 
+TEST(the_commit_of_an_attempt_that_failed_is_not_one_of_the_next)
+{
+    world w;
+    run r = {0};
+    make(&w, true);
+    start_run(&w, &r, "start = { next = 'a', foreach = 'n' }, a = { next = 'join', retry = 1 }, " JOIN);
+    split(&w, take(&w, "start"), 1);
+    break_down(&w, take(&w, "a[1]"));
+    succeed(&w, take(&w, "a[1]"));
+    deliver(&w); /* start */
+    deliver(&w); /* the first attempt */
+    lf_batch *b = take(&w, "join");
+    check_live(b, "0 ");
+    give_back(&w, b, 0);
+    b = take(&w, "join");
+    check_live(b, "0 ");
+    succeed(&w, b);
+    for (int i = 0; i < 3; i++) /* the second attempt, the join, and the state */
+        deliver(&w);
+    check_ends(&w, &r, LUAFLOW_DONE);
+    drop_run(&r);
+    drop_world(&w);
+}
+
 TEST(the_commit_of_a_batch_is_not_one_of_what_it_gave_back)
 {
     world w;
