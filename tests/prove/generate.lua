@@ -262,7 +262,10 @@ local function body_of(maker, step)
   return lines
 end
 
-local function transition_of(step)
+-- The step behind a case that is never chosen. Its name puts it before most others.
+local EXTRA = "a0"
+
+local function transition_of(step, is_extended)
   if step.kind == nil then return nil end
   if step.kind == "linear" then return ("next = %q"):format(step.next[1]) end
   if step.kind == "branch" then return "next = " .. literals(step.next) end
@@ -273,6 +276,7 @@ local function transition_of(step)
   for _, key in ipairs(step.keys or { true, false }) do
     cases[#cases + 1] = ("[%s] = %q"):format(literal(key), step.next[key])
   end
+  if is_extended then cases[#cases + 1] = ("never = %q"):format(EXTRA) end
   return ("next = { %s }, switch = %q"):format(table.concat(cases, ", "), step.kind == "loop" and "again" or "way")
 end
 
@@ -293,18 +297,30 @@ return {
   steps = {
 ]]
 
-local function text_of(maker, seed, name)
+-- `bodies` are the lines of each step. In the text the switch of step `extended`, if it is not
+-- nil, has one case more.
+local function text_of(maker, bodies, seed, name, extended)
   local out = { HEAD:format(seed, name) }
-  for _, step in ipairs(maker.steps) do
-    local head = { transition_of(step) }
+  for i, step in ipairs(maker.steps) do
+    local head = { transition_of(step, step == extended) }
     append(head, step.attributes)
     head[#head + 1] = step.joins and "function(self, inputs)" or "function(self)"
     out[#out + 1] = ("    %s = { %s\n"):format(step.name, table.concat(head, ", "))
-    for _, line in ipairs(body_of(maker, step)) do out[#out + 1] = "      " .. line .. "\n" end
+    for _, line in ipairs(bodies[i]) do out[#out + 1] = "      " .. line .. "\n" end
     out[#out + 1] = "    end },\n"
+  end
+  if extended then
+    local target = extended.next[extended.keys and extended.keys[1] or false]
+    out[#out + 1] = ("    %s = { next = %q },\n"):format(EXTRA, target)
   end
   out[#out + 1] = "  },\n}\n"
   return table.concat(out)
+end
+
+local function first_switch(steps)
+  for _, step in ipairs(steps) do
+    if step.kind == "switch" or step.kind == "loop" then return step end
+  end
 end
 
 -- name → set of the steps at and after it.
@@ -324,7 +340,9 @@ local function reach(steps)
   return after
 end
 
---- A flow of at most `budget` tasks. Gives its `name`, `text` and `steps` (by name: `retries`,
+--- A flow of some `budget` tasks. Gives its `name`, its `text`, where it has a switch an
+--- `extended` text, with a case that is never chosen (so that its steps are other ones, and
+--- numbered otherwise, but nothing else changes), its `steps` (by name: `retries`,
 --- `fails`, `is_caught`, `is_isolated`), the `arguments` of a run, the name of its
 --- `last` step, and `after`, which has for each step the set of those at and after it.
 function generate.flow(seed, budget)
@@ -347,10 +365,12 @@ function generate.flow(seed, budget)
   local by_name = {}
   for _, step in ipairs(maker.steps) do by_name[step.name] = step end
   maker.steps.by_name = by_name
-  local name = "Chance" .. seed
+  local name, bodies, switch = "Chance" .. seed, {}, first_switch(maker.steps)
+  for i, step in ipairs(maker.steps) do bodies[i] = body_of(maker, step) end
   return {
     name = name,
-    text = text_of(maker, seed, name),
+    text = text_of(maker, bodies, seed, name),
+    extended = switch and text_of(maker, bodies, seed, name, switch),
     steps = by_name,
     arguments = {
       "--knob", tostring(r:between(0, 999)), "--list", table.concat(maker.list, ","), "--word", "w" .. seed,

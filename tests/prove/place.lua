@@ -77,7 +77,7 @@ function Place:call(words, options)
   self.count = self.count + 1
   local number = self.count
   if options.environment then
-    self.calls[#self.calls + 1] = ("call %d: %s %s luaflow %s"):format(number, environment, wrap, quote_all(words))
+    self:note(("call %d: %s %s luaflow %s"):format(number, environment, wrap, quote_all(words)))
   end
   local line = ("cd %s && exec env --default-signal=INT -u LUAFLOW_STORE %s %s %s - %s %s"):format(quote(self.dir),
     environment, wrap, [[sh -c 'PROVE_HOST=$$ exec "$@"']], quote(support.command), quote_all(words))
@@ -98,7 +98,10 @@ function Place:call(words, options)
   }
 end
 
---- The calls with an environment so far, as one would type them.
+--- Adds a line to the history.
+function Place:note(text) self.calls[#self.calls + 1] = text end
+
+--- The calls with an environment so far, as one would type them, and the notes.
 function Place:history() return ("    cd %s\n    %s"):format(self.dir, table.concat(self.calls, "\n    ")) end
 
 function Place:remove() support.shell("rm -rf " .. quote(self.dir)) end

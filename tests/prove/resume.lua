@@ -2,7 +2,8 @@
 ---
 --- A flow made by chance runs once in peace. In another store it runs again, and at some task, or
 --- at some time, the step fails, its process crashes, or the command is killed or interrupted;
---- what is left is resumed, and disturbed again, until it is done. Then all artifacts and logs
+--- what is left is resumed, and disturbed again, until it is done; now and then the flow's file
+--- is changed in between, where it does not matter. Then all artifacts and logs
 --- are those of the run in peace; and at every moment
 ---   * what the store shows as done is what it is in the run in peace,
 ---   * what was announced as finished is done,
@@ -97,6 +98,11 @@ end
 
 -- ---- comparing --------------------------------------------------------------------------------
 
+local function briefly(value)
+  if value == nil then return "not there" end
+  return type(value) == "table" and "a table" or tostring(value):sub(1, 200)
+end
+
 -- Where two JSON values part first, and both there.
 local function first_difference(a, b, where)
   if type(a) == "table" and type(b) == "table" then
@@ -113,7 +119,7 @@ local function first_difference(a, b, where)
     return nil
   end
   if a == b then return nil end
-  return where, tostring(a):sub(1, 200), tostring(b):sub(1, 200)
+  return where, briefly(a), briefly(b)
 end
 
 local function sorted_keys(t)
@@ -307,10 +313,18 @@ function Proof:run_words(store, seed)
   return words
 end
 
+-- Changes the flow's file, and the next time back.
+function Proof:edit()
+  self.is_edited = not self.is_edited
+  self.place:write("flow.lua", self.is_edited and self.flow.extended or self.flow.text)
+  self.place:note(self.is_edited and "flow.lua gets a case more" or "flow.lua is as at first")
+end
+
 --- Runs the flow, or resumes what there is of it, and checks all. `step`: run it again.
 function Proof:go_on(disturbance, step)
   local r, origin = self.random, self.run
   local words
+  if self.flow.extended and r:chance(0.2) then self:edit() end
   if origin then
     words = { "resume", "flow.lua", "--store", "disturbed", "--json" }
     if step then table.insert(words, 3, step) end
