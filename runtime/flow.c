@@ -240,6 +240,27 @@ int lf_flow_load_string(const char *source, size_t size, const char *name, lf_fl
     return finish(f, name, NULL, 0, out, err);
 }
 
+int lf_flow_known(const char *path, const char *name, lf_slice source, lf_slice description,
+                  lf_flow **out, luaflow_error *err)
+{
+    lf_flow *f = new_flow();
+    bool ok = f != NULL && name_all(f, path);
+    if (ok) {
+        free(f->name);
+        f->name = strdup(name);
+        lf_bytes_put(&f->source, source.data, source.size);
+        lf_bytes_put(&f->description, description.data, description.size);
+        ok = f->name != NULL && !f->source.failed && !f->description.failed;
+    }
+    if (!ok) {
+        lf_flow_free(f);
+        return lf_fail_memory(err);
+    }
+    f->plain = is_plain(source);
+    *out = f;
+    return LUAFLOW_OK;
+}
+
 /* ---- parameters ---- */
 
 typedef struct resolving {

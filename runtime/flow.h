@@ -22,6 +22,11 @@ int lf_flow_load_with(const char *path, const luaflow_attribute *with, size_t n,
 int lf_flow_load_string(const char *source, size_t size, const char *name, lf_flow **out,
                         luaflow_error *err);
 
+/* A flow that another process has loaded, to be entered, and no more: it has no graph. Copies
+ * all. LUAFLOW_ENOMEM. The caller frees `*out`. */
+int lf_flow_known(const char *path, const char *name, lf_slice source, lf_slice description,
+                  lf_flow **out, luaflow_error *err);
+
 lf_flow *lf_flow_ref(lf_flow *f); /* another owner */
 void lf_flow_free(lf_flow *f);    /* an owner less; accepts NULL */
 

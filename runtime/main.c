@@ -245,8 +245,22 @@ static bool open_standard_streams(void)
     return true;
 }
 
+/* A process that luaflow started to run one step: it talks over the first descriptor after the
+ * standard ones. */
+static int serve(void)
+{
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    if (luaflow_serve(STDERR_FILENO + 1, &err) == LUAFLOW_OK)
+        return EXIT_SUCCESS;
+    fprintf(stderr, "luaflow: %s\n", luaflow_error_text(&err));
+    luaflow_error_clear(&err);
+    return EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], LUAFLOW_SERVE) == 0)
+        return serve();
     if (!open_standard_streams()) /* and so there is nowhere to tell it */
         return EXIT_USAGE;
     /* A file that may not grow is an error to be told, not a signal to die of; a

@@ -2,6 +2,7 @@
  * share, so that no batch waits behind a long task while another worker is idle. */
 #include "pool.h"
 #include "clock.h"
+#include "isolate.h"
 #include "replay.h"
 #include "seal.h"
 #include "step.h"
@@ -29,6 +30,7 @@ struct lf_pool {
     lf_store *store;
     lf_staged *staged;
     lf_mailbox *home;
+    lf_isolate *isolate;
     pthread_mutex_t lock;        /* a leaf: guards the four below */
     pthread_cond_t work;
     lf_queue queue;
@@ -101,9 +103,14 @@ static bool replay(const worker *w, lf_batch *b, lf_task *t, lf_task **stand_in)
     return reused || rc != LUAFLOW_OK;
 }
 
-/* In this thread's own state. */
-static void run_here(worker *w, lf_stepper *s, lf_task *t)
+/* In this thread's own state; false when there is none. */
+static bool run_here(worker *w, lf_task *t)
 {
+    lf_batch *b = t->batch;
+    lf_stepper *s = stepper_for(w, b->facts->flow, &b->error);
+    if (s == NULL)
+        return false;
+    tell_start(b->facts, t);
     lf_failure failure = {.message = NULL};
     lf_who who;
     lf_seal_begin(w->seal, t);
@@ -112,6 +119,29 @@ static void run_here(worker *w, lf_stepper *s, lf_task *t)
     lf_seal_finish(w->seal, rc == LUAFLOW_OK ? NULL : &failure);
     lf_failure_fini(&failure);
     lf_stepper_rest(s);
+    if (lf_stepper_is_worn(s)) {
+        lf_stepper_free(s);
+        memmove(w->steppers, w->steppers + 1, (STATES - 1) * sizeof w->steppers[0]);
+        w->steppers[STATES - 1] = NULL;
+    }
+    return true;
+}
+
+/* In a process of its own, for which this thread waits. */
+static void run_apart(worker *w, lf_task *t)
+{
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    lf_child *c = NULL;
+    int rc = lf_isolate_take(w->pool->isolate, &c, &err);
+    t->pid = rc == LUAFLOW_OK ? lf_child_pid(c) : 0;
+    tell_start(t->batch->facts, t);
+    if (rc == LUAFLOW_OK) {
+        lf_isolate_run(w->pool->isolate, c, w->seal, t, w->log);
+        return;
+    }
+    lf_seal_begin(w->seal, t);
+    lf_seal_finish(w->seal, &(lf_failure){.message = err.message});
+    luaflow_error_clear(&err);
 }
 
 static void run_batch(worker *w, lf_batch *b)
@@ -125,17 +155,11 @@ static void run_batch(worker *w, lf_batch *b)
             break;
         if (replay(w, b, t, &stand_in))
             continue;
-        lf_stepper *s = stepper_for(w, b->facts->flow, &b->error);
-        if (s == NULL)
-            break;
         t->worker = w->number;
-        tell_start(b->facts, t);
-        run_here(w, s, t);
-        if (lf_stepper_is_worn(s)) {
-            lf_stepper_free(s);
-            memmove(w->steppers, w->steppers + 1, (STATES - 1) * sizeof w->steppers[0]);
-            w->steppers[STATES - 1] = NULL;
-        }
+        if (lf_isolate_wanted(&lf_graph_step(lf_flow_graph(b->facts->flow), t->step)->attributes))
+            run_apart(w, t);
+        else if (!run_here(w, t))
+            break;
     }
     lf_task_drop(stand_in);
     b->elapsed_us = lf_tick_us() - began;
@@ -269,9 +293,25 @@ int lf_pool_open(lf_store *store, lf_staged *staged, lf_mailbox *home, lf_flow *
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->work, NULL);
     lf_queue_init(&p->queue);
+    int rc = lf_isolate_open(NULL, &p->isolate, err);
+    if (rc != LUAFLOW_OK) {
+        lf_pool_close(p);
+        return rc;
+    }
     if (warm != NULL)
         add_worker(p, warm);
     *out = p;
+    return LUAFLOW_OK;
+}
+
+int lf_pool_executable(lf_pool *p, const char *executable, luaflow_error *err)
+{
+    lf_isolate *isolate = NULL;
+    int rc = lf_isolate_open(executable, &isolate, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    lf_isolate_close(p->isolate);
+    p->isolate = isolate;
     return LUAFLOW_OK;
 }
 
@@ -289,6 +329,7 @@ void lf_pool_close(lf_pool *p)
     }
     for (lf_batch *b; (b = batch_of(lf_queue_pop(&p->queue))) != NULL;)
         send_back(p, b);
+    lf_isolate_close(p->isolate);
     pthread_cond_destroy(&p->work);
     pthread_mutex_destroy(&p->lock);
     free(p->workers);
