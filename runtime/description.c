@@ -2,20 +2,27 @@
 #include "description.h"
 #include "inputs.h"
 
+/* Cuts what can only be an array of values. */
+static int cut(lf_list *list, lf_slice bytes, luaflow_error *err)
+{
+    int rc = lf_list_init(list, bytes, err);
+    if (rc == LUAFLOW_ENOMEM || (rc == LUAFLOW_OK && list->kind == LF_LIST_ARRAY))
+        return rc;
+    if (rc == LUAFLOW_OK)
+        lf_list_fini(list);
+    return lf_fail(err, LUAFLOW_ESTORE, "the description of a run is damaged; run luaflow verify");
+}
+
 int lf_description_read(lf_view *v, const lf_run_record *run, lf_description *out, luaflow_error *err)
 {
     *out = (lf_description){.bytes = NULL};
     int rc = lf_view_blob(v, &run->description, &out->bytes, err);
     if (rc != LUAFLOW_OK)
         return rc;
-    lf_slice steps = lf_inputs_param(lf_buf_slice(out->bytes), lf_slice_of("steps", 5));
-    rc = lf_list_init(&out->steps, steps, err);
-    if (rc == LUAFLOW_OK)
-        return rc;
-    lf_buf_free(out->bytes);
-    return rc == LUAFLOW_ENOMEM
-               ? rc
-               : lf_fail(err, LUAFLOW_ESTORE, "the description of a run is damaged; run luaflow verify");
+    rc = cut(&out->steps, lf_inputs_param(lf_buf_slice(out->bytes), lf_slice_of("steps", 5)), err);
+    if (rc != LUAFLOW_OK)
+        lf_buf_free(out->bytes);
+    return rc;
 }
 
 void lf_description_fini(lf_description *d)
@@ -35,7 +42,7 @@ static lf_slice text_of(lf_slice value)
 
 lf_slice lf_description_field(const lf_description *d, uint64_t step, const char *field)
 {
-    if (d->steps.kind != LF_LIST_ARRAY || step >= d->steps.size)
+    if (step >= d->steps.size)
         return (lf_slice){NULL, 0};
     const uint64_t *at = &d->steps.offsets[step];
     lf_slice one = {d->steps.bytes.data + at[0], at[1] - at[0]};
@@ -56,7 +63,7 @@ lf_slice lf_description_name(const lf_description *d, uint64_t step)
 
 int lf_description_next(const lf_description *d, uint64_t step, lf_list *out, luaflow_error *err)
 {
-    return lf_list_init(out, lf_description_field(d, step, "next"), err);
+    return cut(out, lf_description_field(d, step, "next"), err);
 }
 
 lf_slice lf_description_target(const lf_list *next, uint64_t i)
