@@ -11,7 +11,8 @@ typedef enum fate {
     TAKEN,     /* it succeeded, and is taken over */
     FAILED,
     NAMED,     /* it succeeded, but its step is to run again */
-    AFTER      /* it succeeded, but a task before it runs again */
+    AFTER,     /* it succeeded, but a task before it runs again */
+    EMPTY      /* no task: here a foreach that found an empty list runs again */
 } fate;
 
 typedef struct entry {
@@ -73,7 +74,6 @@ static bool add(lf_replay *r, entry new)
 static const char *const kinds[] = {[LF_LAST] = "last", [LF_LINEAR] = "linear", [LF_BRANCH] = "branch",
                                     [LF_FOREACH] = "foreach", [LF_SWITCH] = "switch"};
 
-
 static int misfit(const lf_description *d, uint32_t old, luaflow_error *err, const char *what)
 {
     lf_slice name = lf_description_name(d, old);
@@ -89,6 +89,16 @@ static bool is_text(lf_slice text, const char *expected)
     return expected != NULL && lf_slice_equal(text, lf_slice_of(expected, strlen(expected)));
 }
 
+/* Whether `name` is among the targets; looked for from where it is most likely. */
+static bool has_target(const lf_list *next, uint64_t likely, const char *name)
+{
+    for (uint64_t i = 0; i < next->size; i++)
+        if (is_text(lf_description_target(next, (likely + i) % next->size), name))
+            return true;
+    return false;
+}
+
+/* The arms of a branch may have changed places: they are matched by name. */
 static int check_targets(const lf_replay *r, const lf_description *d, uint32_t old, luaflow_error *err)
 {
     const lf_step *now = lf_graph_step(r->graph, r->to_new[old]);
@@ -98,7 +108,7 @@ static int check_targets(const lf_replay *r, const lf_description *d, uint32_t o
         return rc;
     bool same = next.size == now->n_next;
     for (uint32_t i = 0; same && i < now->n_next; i++)
-        same = is_text(lf_description_target(&next, i), lf_graph_step(r->graph, now->next[i])->name);
+        same = has_target(&next, i, lf_graph_step(r->graph, now->next[i])->name);
     lf_list_fini(&next);
     return same ? LUAFLOW_OK : misfit(d, old, err, "it now has other successors");
 }
@@ -166,10 +176,14 @@ static bool take(scan *s, uint32_t number)
 }
 
 /* Whether all that the task came from is taken over. Parents have lower numbers. */
-static int look_at_parents(scan *s, const lf_task_record *task, bool *all, luaflow_error *err)
+static int look_at_parents(scan *s, uint32_t number, const lf_task_record *task, bool *all,
+                           luaflow_error *err)
 {
     uint64_t n = lf_parents_count(task->parents);
     *all = true;
+    if (n >= number || (n == 0 && task->parents.size > 0))
+        return lf_fail(err, LUAFLOW_ESTORE, "the record of task %u of run %u is damaged; run luaflow verify",
+                       number, s->replay->origin);
     if (n > s->parents_room) {
         free(s->parents);
         s->parents_room = 0;
@@ -177,12 +191,76 @@ static int look_at_parents(scan *s, const lf_task_record *task, bool *all, luafl
             return lf_fail_memory(err);
         s->parents_room = n;
     }
-    if (n > 0 && !lf_parents_get(task->parents, s->parents))
-        return lf_fail(err, LUAFLOW_ESTORE, "a record of run %u is damaged; run luaflow verify",
-                       s->replay->origin);
+    lf_parents_get(task->parents, s->parents);
     for (uint64_t i = 0; *all && i < n; i++)
         *all = is_taken(s, s->parents[i]);
     return LUAFLOW_OK;
+}
+
+/* ---- empty lists ----
+ * A join over an empty list has no inputs, so its record names no parent; but it comes after the
+ * foreach that found the list empty. That stands in the same place, turns aside, and in one place
+ * one thing happens after another: so where such a foreach runs again, all joins after it that
+ * close it and have no parents do so too. */
+
+/* A place without the turn of the task itself. */
+static lf_slice without_turn(lf_slice place)
+{
+    lf_reader r = lf_reader_of(place.data, place.size);
+    size_t last = 0;
+    uint64_t part = 0;
+    while (lf_reader_left(&r) > 0) {
+        last = place.size - lf_reader_left(&r);
+        part = lf_read_varint(&r);
+    }
+    return part & 1 ? lf_slice_of(place.data, last) : place;
+}
+
+/* Of a foreach that `join` closes (LF_NONE: nobody knows any more which does) and that runs again. */
+static uint64_t empty_hash(uint32_t join, lf_slice place)
+{
+    place = without_turn(place);
+    return lf_hash((uint64_t)1 << 32 | join, place.data, place.size);
+}
+
+/* The next entry of this hash, from `e` on; NULL when there is none. */
+static const entry *find(const lf_replay *r, const entry *e, uint64_t hash)
+{
+    while (e->fate != FREE && e->hash != hash)
+        e = next_slot(r, (entry *)e);
+    return e->fate == FREE ? NULL : e;
+}
+
+static bool has_hash(const lf_replay *r, uint64_t hash) { return find(r, first_slot(r, hash), hash) != NULL; }
+
+static bool is_after_empty(const lf_replay *r, const lf_task_record *task)
+{
+    return task->parents.size == 0 && (has_hash(r, empty_hash(r->to_new[task->step], task->place)) ||
+                                       has_hash(r, empty_hash(LF_NONE, task->place)));
+}
+
+/* Remembers a task that succeeded and runs again, if it found an empty list. False when out of
+ * memory. */
+static bool note_empty(scan *s, const lf_task_record *task)
+{
+    lf_replay *r = s->replay;
+    uint32_t step = r->to_new[task->step];
+    if (task->width > 0 || !is_text(lf_description_text(&s->before, task->step, "kind"), kinds[LF_FOREACH]))
+        return true;
+    uint64_t hash = empty_hash(step == LF_NONE ? LF_NONE : lf_graph_step(r->graph, step)->join, task->place);
+    return has_hash(r, hash) || add(r, (entry){hash, 0, EMPTY});
+}
+
+/* ---- its tasks ---- */
+
+static fate fate_of(const lf_replay *r, const lf_task_record *task, bool all)
+{
+    uint32_t step = r->to_new[task->step];
+    if (task->flags & LF_TASK_FAILED)
+        return FAILED;
+    if (!all || step == LF_NONE || is_after_empty(r, task))
+        return AFTER;
+    return step == r->named ? NAMED : TAKEN;
 }
 
 static int add_task(scan *s, uint32_t number, luaflow_error *err)
@@ -192,11 +270,15 @@ static int add_task(scan *s, uint32_t number, luaflow_error *err)
     bool all = false;
     int rc = lf_view_task(s->view, r->origin, number, &task, err);
     if (rc == LUAFLOW_OK)
-        rc = look_at_parents(s, &task, &all, err);
-    if (rc != LUAFLOW_OK || task.step >= r->n_old || r->to_new[task.step] == LF_NONE)
+        rc = look_at_parents(s, number, &task, &all, err);
+    if (rc != LUAFLOW_OK || task.step >= r->n_old)
         return rc;
     uint32_t step = r->to_new[task.step];
-    fate became = task.flags & LF_TASK_FAILED ? FAILED : !all ? AFTER : step == r->named ? NAMED : TAKEN;
+    fate became = fate_of(r, &task, all);
+    if ((became == NAMED || became == AFTER) && !note_empty(s, &task))
+        return lf_fail_memory(err);
+    if (step == LF_NONE)
+        return LUAFLOW_OK;
     if (became == TAKEN && !s->checked[task.step]) {
         rc = check_step(r, &s->before, task.step, err);
         s->checked[task.step] = true;
@@ -225,6 +307,17 @@ static int add_tasks(scan *s, luaflow_error *err)
     return rc;
 }
 
+/* The step called `name` now, or LF_NONE. */
+static uint32_t find_step(const lf_graph *g, lf_slice name)
+{
+    char text[129]; /* names have at most 128 bytes */
+    if (name.size >= sizeof text)
+        return LF_NONE;
+    memcpy(text, name.data, name.size);
+    text[name.size] = 0;
+    return lf_graph_find(g, text);
+}
+
 /* Finds each step of the origin's graph among those of now. */
 static int map_steps(scan *s, luaflow_error *err)
 {
@@ -235,13 +328,7 @@ static int map_steps(scan *s, luaflow_error *err)
     if (r->to_new == NULL || s->checked == NULL)
         return lf_fail_memory(err);
     for (uint32_t i = 0; i < r->n_old; i++)
-        r->to_new[i] = LF_NONE;
-    for (uint32_t i = 0; i < lf_graph_size(r->graph); i++) {
-        const char *name = lf_graph_step(r->graph, i)->name;
-        uint32_t old = lf_description_find(&s->before, lf_slice_of(name, strlen(name)));
-        if (old != LF_ANY)
-            r->to_new[old] = i;
-    }
+        r->to_new[i] = find_step(r->graph, lf_description_name(&s->before, i));
     return LUAFLOW_OK;
 }
 
@@ -300,14 +387,6 @@ void lf_replay_free(lf_replay *r)
 
 /* ---- taking over ---- */
 
-/* The next entry of this hash, from `e` on; NULL when there is none. */
-static const entry *find(const lf_replay *r, const entry *e, uint64_t hash)
-{
-    while (e->fate != FREE && e->hash != hash)
-        e = next_slot(r, (entry *)e);
-    return e->fate == FREE ? NULL : e;
-}
-
 /* The record of the task of the origin that `t` is there; `*number` 0 when none is taken over. */
 static int find_record(const lf_replay *r, lf_view *v, const lf_task *t, lf_slice place,
                        uint32_t *number, lf_task_record *task, luaflow_error *err)
@@ -352,16 +431,20 @@ static int open_split(const lf_replay *r, lf_view *v, lf_task *t, const lf_task_
     int rc = read_list(r, v, t, task, &bytes, err);
     if (rc != LUAFLOW_OK)
         return rc;
-    lf_split *split = lf_split_new(bytes, err);
-    if (split == NULL)
-        return err->code;
+    luaflow_error why = LUAFLOW_ERROR_INIT;
+    lf_split *split = lf_split_new(bytes, &why);
+    if (split == NULL || split->list.size != task->width) {
+        bool no_memory = why.code == LUAFLOW_ENOMEM;
+        luaflow_error_clear(&why);
+        lf_split_free(split);
+        return no_memory ? lf_fail_memory(err)
+                         : lf_fail(err, LUAFLOW_ESTORE,
+                                   "the list that step %s went over in run %u is damaged; run luaflow verify",
+                                   lf_graph_step(r->graph, t->step)->name, r->origin);
+    }
     split->step = t->step;
     split->up = lf_split_ref(t->split);
     split->up_index = t->split_index;
-    if (split->list.size != task->width) {
-        lf_split_free(split);
-        return lf_fail(err, LUAFLOW_ESTORE, "a record of run %u is damaged; run luaflow verify", r->origin);
-    }
     t->opened = split;
     t->width = task->width;
     return LUAFLOW_OK;
@@ -472,18 +555,20 @@ static lf_task *stand_in(lf_facts *facts, uint32_t run, uint32_t number, const l
 static int make_parent(lf_view *v, const lf_task *parent, lf_task **out, luaflow_error *err)
 {
     lf_facts *facts = parent->batch->facts;
-    lf_task_record task, base;
-    int rc = lf_view_task(v, parent->origin_run, parent->origin_task, &task, err);
+    lf_task_record base, task = {.flags = LF_TASK_REUSED, .origin_run = parent->origin_run,
+                                 .origin_task = parent->origin_task};
+    uint32_t run;
+    int rc = lf_view_resolve(v, &run, &task, err);
     if (rc != LUAFLOW_OK)
         return rc;
-    lf_task *made = stand_in(facts, parent->origin_run, parent->origin_task, &task);
+    lf_task *made = stand_in(facts, run, parent->origin_task, &task);
     if (made == NULL)
         return lf_fail_memory(err);
     made->number = parent->number;
     made->step = parent->step;
     if (task.base != 0) {
-        uint32_t of = task.flags & LF_TASK_FAR ? task.base_run : parent->origin_run;
-        rc = lf_view_base(v, parent->origin_run, &task, &base, err);
+        uint32_t of = task.flags & LF_TASK_FAR ? task.base_run : run;
+        rc = lf_view_base(v, run, &task, &base, err);
         if (rc == LUAFLOW_OK && (made->base = stand_in(facts, of, task.base, &base)) == NULL)
             rc = lf_fail_memory(err);
     }
