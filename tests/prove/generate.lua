@@ -198,7 +198,7 @@ local operations = {
   stand = function() return "kit.stand(self)" end,
   parameters = function() return 'self.acc = kit.mix(self:get "acc", self.knob, self.list, self.word)' end,
   environment = function() return 'self.acc = kit.mix(self:get "acc", os.getenv "PROVE_TINT")' end,
-  failure = function() return 'self.acc = kit.mix(self:get "acc", self:has "failure" and self.failure.attempts)' end,
+  failure = function() return 'self.acc = kit.mix(self:get "acc", self:get "failure")' end,
 }
 
 local WEIGHTS = {
