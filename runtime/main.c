@@ -160,6 +160,17 @@ static int process_wait_readable(lua_State *L)
     return 1;
 }
 
+/* process.executable() -> the path of this command, or nil when it cannot be told */
+static int process_executable(lua_State *L)
+{
+    char *path = lua_newuserdata(L, PATH_MAX);
+    ssize_t size = readlink("/proc/self/exe", path, PATH_MAX);
+    if (size <= 0)
+        return 0;
+    lua_pushlstring(L, path, (size_t)size);
+    return 1;
+}
+
 /* process.exit(code): at once, without waiting for threads */
 static int process_exit(lua_State *L)
 {
@@ -180,6 +191,7 @@ static const luaL_Reg process_functions[] = {
     {"unreadable", process_unreadable},
     {"write", process_write},
     {"wait_readable", process_wait_readable},
+    {"executable", process_executable},
     {"exit", process_exit},
     {NULL, NULL},
 };

@@ -43,7 +43,7 @@ static int runtime_gc(lua_State *L)
     return 0;
 }
 
-/* core.open { store =, create =, wait_for_host = } */
+/* core.open { store =, create =, wait_for_host =, executable = } */
 static int core_open(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -51,6 +51,7 @@ static int core_open(lua_State *L)
     options.store = lf_option_string(L, 1, "store");
     options.create = lf_option_boolean(L, 1, "create");
     options.wait_for_host = lf_option_boolean(L, 1, "wait_for_host");
+    options.executable = lf_option_string(L, 1, "executable");
     if (options.store == NULL)
         return luaL_error(L, "option 'store' must name the store's directory");
     lf_scratch *s = lf_scratch_new(L);

@@ -103,6 +103,10 @@ int luaflow_open(const luaflow_options *options, luaflow **out, luaflow_error *e
         return lf_fail_memory(err);
     rt->event_queue = options->event_queue > 0 ? options->event_queue : 65536;
     rt->wait_for_host = options->wait_for_host;
+    if (options->executable != NULL && (rt->executable = strdup(options->executable)) == NULL) {
+        luaflow_close(rt);
+        return lf_fail_memory(err);
+    }
     int rc = lf_store_open(options->store, options->create, &rt->store, err);
     if (rc == LUAFLOW_OK)
         rc = lf_owner_open(options->store, &rt->owner, err);
@@ -125,8 +129,11 @@ int lf_runtime_start(luaflow *rt, lf_flow *flow, luaflow_error *err)
         return lf_fail_memory(err);
     if (rt->writer == NULL)
         rc = lf_writer_open(rt->store, rt->box, &rt->writer, err);
-    if (rc == LUAFLOW_OK && rt->pool == NULL)
+    if (rc == LUAFLOW_OK && rt->pool == NULL) {
         rc = lf_pool_open(rt->store, rt->staged, rt->box, flow, &rt->pool, err);
+        if (rc == LUAFLOW_OK)
+            rc = lf_pool_executable(rt->pool, rt->executable, err);
+    }
     if (rc == LUAFLOW_OK && rt->sched == NULL)
         rc = lf_sched_open(rt->box, lf_pool_runner(rt->pool), rt->writer, rt->staged, &rt->sched,
                            err);
@@ -149,6 +156,7 @@ void luaflow_close(luaflow *rt)
     lf_events_free(rt->events);
     lf_owner_close(rt->owner);
     lf_store_close(rt->store);
+    free(rt->executable);
     free(rt);
 }
 

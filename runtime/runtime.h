@@ -13,6 +13,7 @@ struct luaflow {
     lf_owner *owner;
     uint32_t event_queue;
     bool wait_for_host;
+    char *executable;   /* for isolated steps, or NULL */
     /* made with the first run, or the first thing to write */
     lf_events *events;
     lf_mailbox *box;

@@ -240,6 +240,8 @@ int luaflow_try(luaflow *rt, luaflow_flow *flow, const char *step, uint64_t wide
         rc = lf_trial_new(rt->store, a.facts, lf_flow_graph(loaded), step, task, &a.place, &a.batch, err);
     if (rc == LUAFLOW_OK)
         rc = lf_pool_open(rt->store, a.staged, a.home, NULL, &a.pool, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_pool_executable(a.pool, rt->executable, err);
     if (rc == LUAFLOW_OK) {
         lf_runner runner = lf_pool_runner(a.pool);
         runner.grow(runner.self, 1);

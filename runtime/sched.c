@@ -54,6 +54,7 @@ typedef struct run {
     uint32_t slots;              /* of max_workers: what these take */
     struct waiting *waiting;     /* tasks that failed, until they are tried again */
     uint32_t pending;            /* tasks with the writer */
+    uint32_t retrying;           /* of these, failed ones that will be tried again */
     uint64_t counted;            /* tasks started as of the last state letter */
     step_state *steps;
     lf_recent recent;            /* tasks before a join that are not committed yet */
@@ -306,9 +307,10 @@ static void on_retry(evutil_socket_t fd, short what, void *payload)
     advance(s);
 }
 
-/* Puts the task back after its delay; false when memory ran out. */
+/* Puts the task back after its delay, counted from now; false when memory ran out. */
 static bool retry(run *r, lf_planned *p)
 {
+    event_base_update_cache_time(r->sched->base);
     double delay = delay_after(attributes_of(r, p->step), p->attempt++);
     if (delay <= 0) {
         lf_plan_return(r->plan, p);
@@ -351,12 +353,9 @@ static void end_failed(run *r, lf_planned *p, lf_task *t)
         return_inputs(p, t);
         lf_task_release_inputs(t);
         t->outcome = LF_RETRYING;
+        t->planned = p; /* until the attempt is stored, and told */
         r->steps[t->step].counts.started--;
-        if (retry(r, p))
-            return;
-        luaflow_error err = LUAFLOW_ERROR_INIT;
-        lf_fail_memory(&err);
-        break_run(r, &err);
+        r->retrying++;
         return;
     }
     lf_task_release_inputs(t);
@@ -484,8 +483,8 @@ static void on_committed(lf_sched *s, lf_batch *b)
         lf_task *t = &b->tasks[i];
         if (t->outcome == LF_UNSTARTED)
             continue; /* it has run in another batch since, or will */
-        if (t->outcome != LF_RETRYING) /* its next attempt may be there by now */
-            lf_recent_remove(&r->recent, t->number);
+        lf_recent_remove(&r->recent, t->number);
+        r->retrying -= t->outcome == LF_RETRYING;
         if (!kept)
             continue;
         luaflow_counts *counts = &r->steps[t->step].counts;
@@ -493,8 +492,10 @@ static void on_committed(lf_sched *s, lf_batch *b)
             *(t->outcome == LF_SUCCEEDED ? &counts->done : &counts->failed) += 1;
         counts->reused += t->origin_run != 0;
         tell_end(r, t);
+        if (t->outcome == LF_RETRYING && !is_halted(r) && !retry(r, t->planned))
+            lf_fail_memory(&b->error);
     }
-    if (!kept)
+    if (b->error.code != LUAFLOW_OK)
         break_run(r, &b->error);
     lf_batch_free(b);
 }
@@ -574,7 +575,7 @@ static void finish_run(lf_sched *s, run *r, luaflow_error *problem)
 static bool has_ended(const run *r)
 {
     return r->out_batches == 0 &&
-           (is_halted(r) || (r->waiting == NULL && lf_plan_ready(r->plan, NULL, NULL) == LF_NONE));
+           (is_halted(r) || (r->retrying == 0 && r->waiting == NULL && lf_plan_ready(r->plan, NULL, NULL) == LF_NONE));
 }
 
 /* Sends the last state after the last tasks, so that one commit makes both durable. */

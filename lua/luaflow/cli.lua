@@ -96,6 +96,7 @@ function cli.open(args, options)
   local directory = cli.store_directory(args)
   options = options or {}
   options.store, options.create = directory, options.create or false
+  options.executable = process.executable()
   local rt, message, code = require("luaflow.core").open(options)
   if rt == nil and code == "notfound" then
     return nil, ("there is no store at %s; 'luaflow run' makes one, --store names another"):format(directory), code

@@ -13,6 +13,7 @@ local process = {
   width = function() return 80 end,
   now = function() return 1700000010 end,
   cwd = function() return world.cwd end,
+  executable = function() return "/usr/bin/luaflow" end,
   exists = function(path) return path:find("%.lua$") ~= nil and path ~= "gone.lua" end,
   is_directory = function(path) return world.directories[path] == true end,
   unreadable = function(path) return path == "locked.lua" and "Permission denied" or nil end,
