@@ -51,6 +51,13 @@ prints("switch.lua", { "--n=70000" }, { "70000 is large: about 10 to the 5" })
 prints("loop.lua", {}, { "y = 3.00 x + 1.00 after 32 turns" })
 prints("loop.lua", { "--max-turns", "1" }, { "y = 1.20 x + 0.20 after 1 turns" })
 
+prints("retry.lua", {}, {
+  "Oslo: -3 degrees, at attempt 1",
+  "Quito: 14 degrees, at attempt 2",
+  "Atlantis: nobody is there, tried 3 times",
+  "Lima: timed out after 0.5 s, tried 3 times",
+})
+
 test("parameters.lua prints its defaults", function(w)
   w:run(support.flow("parameters.lua"), { env = { HOSTNAME = "here" } })
   equal(w:logs("last"), table.concat({
