@@ -415,11 +415,9 @@ static int run_step(child *c, const lf_frame_task *task, lf_failure *failure)
     return rc;
 }
 
-/* The last words: all output, what finalizers print included, is written before them. */
+/* The last words: all output is written before them. */
 static int take_leave(child *c, int rc, const lf_failure *failure, luaflow_error *err)
 {
-    lf_stepper_free(c->stepper);
-    c->stepper = NULL;
     fflush(NULL);
     lf_bytes_clear(&c->head);
     if (rc != LUAFLOW_OK)
@@ -451,6 +449,7 @@ static int serve(child *c, luaflow_error *err)
     return rc;
 }
 
+/* All but the state: its finalizers may wait for programs, which end with this process. */
 static void fini(child *c)
 {
     for (uint32_t i = 0; i < c->depth && c->told != NULL && c->levels != NULL; i++) {
@@ -463,7 +462,6 @@ static void fini(child *c)
     free(c->merged);
     lf_buf_free(c->names_bytes);
     lf_buf_free(c->merged_bytes);
-    lf_stepper_free(c->stepper);
     lf_flow_free(c->flow);
     lf_wire_fini(&c->wire);
     lf_bytes_fini(&c->head);

@@ -263,7 +263,7 @@ static int serve(void)
 {
     luaflow_error err = LUAFLOW_ERROR_INIT;
     if (luaflow_serve(STDERR_FILENO + 1, &err) == LUAFLOW_OK)
-        return EXIT_SUCCESS;
+        _exit(EXIT_SUCCESS); /* the step's libraries have nothing more to do */
     fprintf(stderr, "luaflow: %s\n", luaflow_error_text(&err));
     luaflow_error_clear(&err);
     return EXIT_USAGE;
