@@ -98,8 +98,8 @@ static lf_task *sealed(uint32_t number, uint32_t step, uint32_t index, lf_task *
     return t;
 }
 
-/* Stores the task, and tells its handles so, as the writer does. */
-static void commit(lf_task *t)
+/* Stores the task in a run, and tells its handles so, as the writer does. */
+static void commit_to(uint32_t run, lf_task *t)
 {
     lf_write *w;
     CHECK_INT(lf_write_begin(store, &w, NULL), LUAFLOW_OK);
@@ -111,11 +111,13 @@ static void commit(lf_task *t)
         lf_blob_settle(blob, salt);
         lf_buf_free(bytes);
     }
-    CHECK_INT(lf_write_task(w, RUN, t->number, lf_task_record_bytes(t), NULL), LUAFLOW_OK);
+    CHECK_INT(lf_write_task(w, run, t->number, lf_task_record_bytes(t), NULL), LUAFLOW_OK);
     CHECK_INT(lf_write_commit(w, NULL), LUAFLOW_OK);
     for (uint32_t i = 0; i < t->n_held; i++)
         lf_blob_committed(t->batch->held[t->held_at + i].blob);
 }
+
+static void commit(lf_task *t) { commit_to(RUN, t); }
 
 /* Commits and forgets it: only its number is left. */
 static uint32_t stored(lf_task *t)
@@ -124,6 +126,34 @@ static uint32_t stored(lf_task *t)
     commit(t);
     lf_task_drop(t);
     return number;
+}
+
+/* The same in another run, where it ran. */
+static void stored_in(uint32_t run, lf_task *t)
+{
+    commit_to(run, t);
+    lf_task_drop(t);
+}
+
+/* A task of step `step` at element `index` that was reused: it ran as `origin_task` of
+ * `origin_run`. */
+static lf_task *reused(uint32_t number, uint32_t step, uint32_t index, uint32_t origin_run, uint32_t origin_task)
+{
+    lf_batch *b = lf_batch_new(facts, 1);
+    lf_task *t = &b->tasks[0];
+    lf_bytes at = {0};
+    t->number = number;
+    t->step = step;
+    t->index = index;
+    t->outcome = LF_SUCCEEDED;
+    t->origin_run = origin_run;
+    t->origin_task = origin_task;
+    lf_task_place(t, &at);
+    lf_task_record_put(&b->arena, &(lf_task_record){.flags = LF_TASK_REUSED, .step = step, .place = {at.data, at.size},
+                                                    .origin_run = origin_run, .origin_task = origin_task});
+    t->record_size = b->arena.size;
+    lf_bytes_fini(&at);
+    return t;
 }
 
 /* A task that has yet to run, after `parent` (taken; may be NULL). */
@@ -518,6 +548,127 @@ TEST(a_merge_outlives_the_inputs_it_was_made_of)
     CHECK_INT(load(&small), '1');
     CHECK_INT(load(&big), 'B');
     lf_merged_free(m);
+    end();
+}
+
+/* ---- inputs that were reused ---- */
+
+enum { ORIGIN = 40 };
+
+TEST(a_join_reads_what_reused_inputs_left_where_they_ran)
+{
+    begin();
+    stored_in(ORIGIN, sealed(8, 2, 1, NULL, "x1 yA"));
+    stored_in(ORIGIN, sealed(9, 2, 2, NULL, "x2 yB"));
+    lf_task *join = join_of(4);
+    give_live(join, 0, reused(2, 1, 1, ORIGIN, 8)); /* not committed here yet */
+    give_stored(join, 1, stored(reused(3, 1, 2, ORIGIN, 9)));
+    give_live(join, 2, sealed(4, 1, 3, NULL, "x3"));
+    give_stored(join, 3, stored(sealed(5, 1, 4, NULL, "x4 yD")));
+    CHECK_STR(gather(join, "x", 0, 4), "1234");
+    CHECK_STR(gather(join, "y", 0, 4), "AB-D");
+    CHECK_STR(gather(join, "z", 0, 4), "----");
+    lf_task_drop(join);
+    end();
+}
+
+TEST(a_reused_input_stands_on_its_base_of_that_run_or_another)
+{
+    begin();
+    stored_in(ORIGIN - 1, sealed(7, 0, 0, NULL, "v9 xZ"));
+    stored_in(ORIGIN, sealed(7, 0, 0, NULL, "v1 xA z2"));
+    lf_task *base = sealed(7, 0, 0, NULL, ""), *near = sealed(8, 2, 1, base, "x3 z-");
+    stored_in(ORIGIN, near);
+    lf_task *far = sealed(9, 2, 2, base, "w4"); /* on what the task of that number left in an earlier run */
+    lf_task_record record;
+    lf_bytes bytes = {0};
+    CHECK(lf_task_record_get(lf_task_record_bytes(far), &record));
+    record.flags = LF_TASK_FAR;
+    record.base_run = ORIGIN - 1;
+    lf_task_record_put(&bytes, &record);
+    lf_write *w;
+    CHECK_INT(lf_write_begin(store, &w, NULL), LUAFLOW_OK);
+    CHECK_INT(lf_write_task(w, ORIGIN, 9, lf_slice_of(bytes.data, bytes.size), NULL), LUAFLOW_OK);
+    CHECK_INT(lf_write_commit(w, NULL), LUAFLOW_OK);
+    lf_bytes_fini(&bytes);
+    lf_task_drop(far);
+    lf_task_drop(base);
+    for (int live = 0; live < 2; live++) {
+        lf_task *join = join_of(2), *one = reused(2 + 10 * (uint32_t)live, 1, 1, ORIGIN, 8),
+                *two = reused(3 + 10 * (uint32_t)live, 1, 2, ORIGIN, 9);
+        if (live) {
+            give_live(join, 0, one);
+            give_live(join, 1, two);
+        } else {
+            give_stored(join, 0, stored(one));
+            give_stored(join, 1, stored(two));
+        }
+        CHECK_STR(gather(join, "v", 0, 2), "19");
+        CHECK_STR(gather(join, "w", 0, 2), "-4");
+        CHECK_STR(gather(join, "x", 0, 2), "3Z");
+        CHECK_STR(gather(join, "z", 0, 2), "--");
+        CHECK_STR(merge(join), "v! w4 x!");
+        lf_task_drop(join);
+    }
+    end();
+}
+
+TEST(reused_inputs_are_merged_with_those_that_ran)
+{
+    begin();
+    stored_in(ORIGIN, sealed(8, 2, 1, NULL, "aA b1 c1"));
+    lf_task *join = join_of(3);
+    give_live(join, 0, reused(2, 1, 1, ORIGIN, 8));
+    give_live(join, 1, sealed(3, 1, 2, NULL, "aA b1 d4"));
+    give_stored(join, 2, stored(sealed(4, 1, 3, NULL, "aA b2")));
+    CHECK_STR(merge(join), "aA b! c1 d4");
+    lf_task_drop(join);
+    end();
+}
+
+TEST(a_reused_input_tells_its_step_and_place_of_here)
+{
+    begin();
+    stored_in(ORIGIN, sealed(8, 2, 1, NULL, ""));
+    lf_task *join = join_of(2);
+    give_live(join, 0, reused(2, 3, 7, ORIGIN, 8));
+    give_stored(join, 1, stored(reused(3, 3, 9, ORIGIN, 8)));
+    for (uint32_t slot = 0; slot < 2; slot++) {
+        lf_bytes at = {0}, path = {0};
+        uint32_t step = 0;
+        CHECK_INT(lf_inputs_origin(store, join, slot, &step, &at, NULL), LUAFLOW_OK);
+        CHECK_INT(step, 3);
+        lf_path_format(&path, "s", lf_slice_of(at.data, at.size));
+        CHECK_STR(lf_bytes_cstr(&path), slot == 0 ? "s[7]" : "s[9]");
+        lf_bytes_fini(&at);
+        lf_bytes_fini(&path);
+    }
+    lf_task_drop(join);
+    end();
+}
+
+TEST(a_reused_input_whose_origin_is_not_there_is_an_error)
+{
+    begin();
+    for (int live = 0; live < 2; live++) {
+        lf_task *join = join_of(1), *input = reused(2 + (uint32_t)live, 1, 1, ORIGIN, 77);
+        lf_gathered got = {.found = false};
+        lf_bytes scratch = {0};
+        lf_merged *m = NULL;
+        luaflow_error err = LUAFLOW_ERROR_INIT;
+        if (live)
+            give_live(join, 0, input);
+        else
+            give_stored(join, 0, stored(input));
+        CHECK(lf_inputs_gather(store, join, text("x"), 0, 1, &scratch, &got, &err) != LUAFLOW_OK);
+        CHECK(strstr(luaflow_error_text(&err), "77") != NULL);
+        luaflow_error_clear(&err);
+        CHECK(lf_inputs_merge(store, join, &m, &err) != LUAFLOW_OK);
+        CHECK(strstr(luaflow_error_text(&err), "77") != NULL);
+        luaflow_error_clear(&err);
+        lf_bytes_fini(&scratch);
+        lf_task_drop(join);
+    }
     end();
 }
 

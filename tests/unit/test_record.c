@@ -117,6 +117,28 @@ TEST(the_record_of_a_trivial_task_is_small)
     lf_bytes_fini(&parents);
 }
 
+TEST(a_record_says_where_a_task_ran_or_stands_only_when_that_is_another_run)
+{
+    static const struct { uint8_t flags; int more; } kinds[] = {
+        {0, 0}, {LF_TASK_CAUGHT, 0}, {LF_TASK_FAR, 2}, {LF_TASK_REUSED, 4}, {LF_TASK_REUSED | LF_TASK_CAUGHT, 4}};
+    size_t plain = 0;
+    for (int i = 0; i < 5; i++) {
+        lf_bytes b = {0};
+        lf_task_record t;
+        lf_task_record_put(&b, &(lf_task_record){.flags = kinds[i].flags, .base = 3, .base_run = 300,
+                                                 .origin_run = 400, .origin_task = 500});
+        plain = i == 0 ? b.size : plain;
+        CHECK_INT(b.size, plain + (size_t)kinds[i].more);
+        CHECK(lf_task_record_get(all(&b), &t));
+        CHECK_INT(t.flags, kinds[i].flags);
+        CHECK_INT(t.base, 3);
+        CHECK_INT(t.base_run, t.flags & LF_TASK_FAR ? 300 : 0);
+        CHECK_INT(t.origin_run, t.flags & LF_TASK_REUSED ? 400 : 0);
+        CHECK_INT(t.origin_task, t.flags & LF_TASK_REUSED ? 500 : 0);
+        lf_bytes_fini(&b);
+    }
+}
+
 TEST(outputs_are_found_by_name_and_walked_in_order)
 {
     lf_bytes b = {0};

@@ -799,6 +799,191 @@ TEST(what_a_task_passes_on_is_its_own_or_its_bases)
     drop_store(s);
 }
 
+/* ---- tasks that are reused, and those that were tried before ---- */
+
+static const lf_ref ONE = {.kind = LF_REF_INLINE, .bytes = {(const uint8_t *)"1", 1}, .size = 1},
+                    TWO = {.kind = LF_REF_INLINE, .bytes = {(const uint8_t *)"2", 1}, .size = 1};
+
+/* Run 1: task 1 left a and b, task 2 another b in front of them. Run 2 reuses both, and its
+ * task 3 left c in front of what task 1 of run 1 left. */
+static void put_reused(lf_store *s)
+{
+    lf_write *w = write_to(s);
+    lf_bytes first = {0}, second = {0}, third = {0};
+    put_task(w, 1, 1, &(lf_task_record){.n_outputs = 2, .started_us = 5,
+                                        .outputs = outputs_of(&first, (const char *[]){"a", "b"},
+                                                              (lf_ref[]){ONE, ONE}, 2)});
+    put_task(w, 1, 2, &(lf_task_record){.base = 1, .n_outputs = 1,
+                                        .outputs = outputs_of(&second, (const char *[]){"b"}, (lf_ref[]){TWO}, 1)});
+    put_task(w, 2, 1, &(lf_task_record){.flags = LF_TASK_REUSED, .step = 3, .origin_run = 1, .origin_task = 1});
+    put_task(w, 2, 2, &(lf_task_record){.flags = LF_TASK_REUSED, .step = 4, .origin_run = 1, .origin_task = 2});
+    put_task(w, 2, 3, &(lf_task_record){.flags = LF_TASK_FAR, .base = 1, .base_run = 1, .n_outputs = 1,
+                                        .outputs = outputs_of(&third, (const char *[]){"c"}, (lf_ref[]){TWO}, 1)});
+    commit(w);
+    lf_bytes_fini(&first);
+    lf_bytes_fini(&second);
+    lf_bytes_fini(&third);
+}
+
+/* What the task passes on of a, b and c: '1', '2' or '-' each. */
+static const char *passed_on(lf_view *v, uint32_t run, uint32_t task)
+{
+    static char letters[4];
+    lf_task_record t;
+    CHECK_INT(lf_view_task(v, run, task, &t, NULL), LUAFLOW_OK);
+    for (int i = 0; i < 3; i++) {
+        lf_ref ref;
+        bool found;
+        CHECK_INT(lf_view_output(v, run, &t, lf_slice_of(&"abc"[i], 1), &ref, &found, NULL), LUAFLOW_OK);
+        letters[i] = found ? (char)ref.bytes.data[0] : '-';
+    }
+    return letters;
+}
+
+TEST(a_reused_task_passes_on_what_it_left_where_it_ran)
+{
+    lf_store *s = fresh_store();
+    put_reused(s);
+    lf_view *v = view_of(s);
+    CHECK_STR(passed_on(v, 1, 1), "11-");
+    CHECK_STR(passed_on(v, 1, 2), "12-");
+    CHECK_STR(passed_on(v, 2, 1), "11-");
+    CHECK_STR(passed_on(v, 2, 2), "12-");
+    CHECK_STR(passed_on(v, 2, 3), "112");
+    lf_view_end(v);
+    drop_store(s);
+}
+
+TEST(a_record_is_resolved_to_that_of_where_the_task_ran)
+{
+    lf_store *s = fresh_store();
+    put_reused(s);
+    lf_view *v = view_of(s);
+    lf_task_record t, behind;
+    uint32_t run = 2;
+    CHECK_INT(lf_view_task(v, 2, 2, &t, NULL), LUAFLOW_OK);
+    CHECK_INT(lf_view_resolve(v, &run, &t, NULL), LUAFLOW_OK);
+    CHECK_INT(run, 1);
+    CHECK_INT(t.flags, 0);
+    CHECK_INT(t.n_outputs, 1);
+    CHECK_INT(lf_view_base(v, run, &t, &behind, NULL), LUAFLOW_OK);
+    CHECK_INT(behind.started_us, 5);
+    CHECK_INT(lf_view_resolve(v, &run, &t, NULL), LUAFLOW_OK); /* one that ran is its own */
+    CHECK_INT(run, 1);
+    run = 2;
+    CHECK_INT(lf_view_task(v, 2, 3, &t, NULL), LUAFLOW_OK);
+    CHECK_INT(lf_view_resolve(v, &run, &t, NULL), LUAFLOW_OK);
+    CHECK_INT(run, 2);
+    CHECK_INT(lf_view_base(v, run, &t, &behind, NULL), LUAFLOW_OK);
+    CHECK_INT(behind.started_us, 5); /* which is a task of another run */
+    lf_view_end(v);
+    drop_store(s);
+}
+
+TEST(a_reused_task_that_leads_nowhere_is_damage_that_is_named)
+{
+    static const struct { lf_task_record record; const char *words; } tasks[] = {
+        {{.flags = LF_TASK_REUSED, .origin_run = 7, .origin_task = 1}, "task 1 of run 7, which another reuses,"},
+        {{.flags = LF_TASK_REUSED, .origin_run = 1, .origin_task = 9}, "task 9 of run 1, which another reuses,"},
+        {{.flags = LF_TASK_REUSED, .origin_run = 2, .origin_task = 1}, "task 1 of run 2, which another reuses,"},
+        {{.flags = LF_TASK_REUSED, .origin_run = 2, .origin_task = 9}, "task 9 of run 2, which another reuses,"},
+        {{.flags = LF_TASK_FAR, .base = 1, .base_run = 8}, "task 1 of run 8, on which another stands,"},
+        {{.flags = LF_TASK_FAR, .base = 2, .base_run = 1}, "task 2 of run 1, on which another stands,"},
+    };
+    lf_store *s = fresh_store();
+    put_reused(s);
+    lf_write *w = write_to(s);
+    put_task(w, 2, 9, &(lf_task_record){.flags = LF_TASK_FAILED});
+    for (uint32_t i = 0; i < 6; i++)
+        put_task(w, 3, i + 1, &tasks[i].record);
+    commit(w);
+    lf_view *v = view_of(s);
+    for (uint32_t i = 0; i < 6; i++) {
+        lf_task_record t;
+        lf_ref ref;
+        bool found;
+        luaflow_error err = LUAFLOW_ERROR_INIT;
+        CHECK_INT(lf_view_task(v, 3, i + 1, &t, NULL), LUAFLOW_OK);
+        CHECK_INT(lf_view_output(v, 3, &t, text("a"), &ref, &found, &err), LUAFLOW_ESTORE);
+        CHECK(strstr(luaflow_error_text(&err), "luaflow verify") != NULL);
+        check_says(&err, tasks[i].words);
+    }
+    lf_view_end(v);
+    drop_store(s);
+}
+
+static void put_attempt(lf_write *w, uint32_t run, uint32_t task, uint32_t attempt, const char *message)
+{
+    lf_bytes b = {0};
+    lf_task_record_put(&b, &(lf_task_record){.flags = LF_TASK_FAILED, .attempt = attempt, .message = text(message)});
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    if (lf_write_attempt(w, run, task, attempt, lf_slice_of(b.data, b.size), &err) != LUAFLOW_OK)
+        fail_msg("%s", luaflow_error_text(&err));
+    lf_bytes_fini(&b);
+}
+
+TEST(attempts_are_kept_beside_the_task)
+{
+    lf_store *s = fresh_store();
+    lf_write *w = write_to(s);
+    put_attempt(w, 1, 2, 1, "second");
+    put_attempt(w, 1, 2, 0, "first");
+    put_attempt(w, 1, 3, 0, "of another task");
+    put_attempt(w, 2, 2, 0, "of another run");
+    put_task(w, 1, 2, &(lf_task_record){.attempt = 2, .message = text("third")});
+    commit(w);
+    lf_view *v = view_of(s);
+    lf_task_record t;
+    for (uint32_t i = 0; i < 2; i++) {
+        CHECK_INT(lf_view_attempt(v, 1, 2, i, &t, NULL), LUAFLOW_OK);
+        CHECK_INT(t.attempt, i);
+        CHECK(lf_slice_equal(t.message, text(i == 0 ? "first" : "second")));
+    }
+    CHECK_INT(lf_view_task(v, 1, 2, &t, NULL), LUAFLOW_OK);
+    CHECK(lf_slice_equal(t.message, text("third")));
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    CHECK_INT(lf_view_attempt(v, 1, 2, 2, &t, &err), LUAFLOW_ENOTFOUND);
+    check_says(&err, "task 2 of run 1 has no attempt 2");
+    uint32_t numbers[4];
+    size_t n;
+    CHECK_INT(lf_view_tasks(v, 1, LF_ANY, false, 0, numbers, 4, &n, NULL), LUAFLOW_OK);
+    CHECK_INT(n, 1); /* an attempt is no task */
+    lf_view_end(v);
+    drop_store(s);
+}
+
+TEST(an_attempt_is_never_written_again)
+{
+    lf_store *s = fresh_store();
+    lf_write *w = write_to(s);
+    put_attempt(w, 1, 2, 3, "once");
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    CHECK_INT(lf_write_attempt(w, 1, 2, 3, text("x"), &err), LUAFLOW_ESTORE);
+    check_says(&err, "attempt 3 of task 2 of run 1");
+    lf_write_abort(w);
+    drop_store(s);
+}
+
+TEST(a_damaged_attempt_is_noticed)
+{
+    lf_store *s = fresh_store();
+    lf_write *w = write_to(s);
+    put_attempt(w, 1, 2, 0, "the first attempt");
+    commit(w);
+    lf_store_close(s);
+    CHECK_INT(patch("first attempt", 13, "fifth attempt"), 1);
+    s = open_at(dir, false);
+    lf_view *v = view_of(s);
+    lf_task_record t;
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    CHECK_INT(lf_view_attempt(v, 1, 2, 0, &t, &err), LUAFLOW_ESTORE);
+    check_says(&err, "luaflow verify");
+    lf_view_end(v);
+    drop_store(s);
+}
+
+/* ---- lists of tasks ---- */
+
 static void check_tasks(lf_view *v, uint32_t step, bool failed, uint32_t after, size_t max,
                         const uint32_t *wanted, size_t n_wanted)
 {
