@@ -1,5 +1,5 @@
 # What ctest runs. Labels: unit (C rooms), spec (the Lua library), flows (whole runs of
-# the command), style (the source itself).
+# the command), prove (a few cases of what ./dev prove does at length), style (the source itself).
 
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 find_program(BUSTED busted REQUIRED)
@@ -69,10 +69,12 @@ if(TARGET luaflow)
     luaflow_test(flows/${name} flows 120 ${LUAJIT} ${file})
     set_property(TEST flows/${name} APPEND PROPERTY ENVIRONMENT LUAFLOW=$<TARGET_FILE:luaflow>)
   endforeach()
+  luaflow_test(prove/resume prove 120 ${LUAJIT} ${CMAKE_SOURCE_DIR}/tests/prove/run resume --count 12)
+  set_property(TEST prove/resume APPEND PROPERTY ENVIRONMENT LUAFLOW=$<TARGET_FILE:luaflow>)
 endif()
 
 if(NOT LUAFLOW_SANITIZE)
   luaflow_test(layers style 10 ${LUAJIT} ${CMAKE_SOURCE_DIR}/tests/layers ${CMAKE_SOURCE_DIR}/runtime)
-  luaflow_test(luacheck style 60 ${LUACHECK} --quiet --no-color lua flows tests tests/layers tests/bench/run cmake/embed.lua)
+  luaflow_test(luacheck style 60 ${LUACHECK} --quiet --no-color lua flows tests tests/layers tests/bench/run tests/prove/run cmake/embed.lua)
   include(cmake/bench.cmake)
 endif()
