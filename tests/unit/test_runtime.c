@@ -7,6 +7,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -704,6 +705,402 @@ TEST(a_run_whose_process_was_killed_is_interrupted)
     CHECK_INT(stored_status(rt, 1), LUAFLOW_INTERRUPTED);
     CHECK_INT(run_flow(rt, HELLO), 2);
     close(told[0]);
+    drop_runtime(rt);
+}
+
+/* ---- going on with a run ---- */
+
+static luaflow_run *resume_with(luaflow *rt, luaflow_flow *f, uint64_t origin, const char *step, luaflow_run_options o)
+{
+    luaflow_run *r = NULL;
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    if (luaflow_resume(rt, f, origin, step, &o, &r, &err) != LUAFLOW_OK)
+        fail_msg("%s", luaflow_error_text(&err));
+    return r;
+}
+
+/* Resumes with the flow and waits; returns the new run's number. */
+static uint64_t resume_to_end(luaflow *rt, const char *source, uint64_t origin, const char *step,
+                              luaflow_run_options o, int status)
+{
+    luaflow_flow *f = flow_of(source);
+    luaflow_run *r = resume_with(rt, f, origin, step, o);
+    CHECK_INT(luaflow_wait(r, -1), 1);
+    CHECK_INT(luaflow_run_status(r), status);
+    uint64_t id = luaflow_run_id(r);
+    luaflow_run_close(r);
+    luaflow_flow_close(f);
+    return id;
+}
+
+static uint64_t resume(luaflow *rt, const char *source, uint64_t origin)
+{
+    return resume_to_end(rt, source, origin, NULL, plain, LUAFLOW_DONE);
+}
+
+/* That resuming fails so, and makes no run. */
+static void check_no_resume(luaflow *rt, const char *source, uint64_t origin, const char *step,
+                            luaflow_run_options o, int code, const char *said)
+{
+    uint64_t before[9], after[9];
+    size_t n_before, n_after;
+    luaflow_run *r = NULL;
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    luaflow_flow *f = flow_of(source);
+    CHECK_INT(luaflow_runs_list(rt, NULL, NULL, 0, before, 9, &n_before, NULL), LUAFLOW_OK);
+    CHECK_INT(luaflow_resume(rt, f, origin, step, &o, &r, &err), code);
+    CHECK(r == NULL);
+    if (strstr(luaflow_error_text(&err), said) == NULL)
+        fail_msg("'%s' does not say '%s'", luaflow_error_text(&err), said);
+    luaflow_error_clear(&err);
+    CHECK_INT(luaflow_runs_list(rt, NULL, NULL, 0, after, 9, &n_after, NULL), LUAFLOW_OK);
+    CHECK_INT(n_after, n_before);
+    luaflow_flow_close(f);
+}
+
+/* Three elements, of which the second does `work`. */
+#define THREE(work) WIDE("3", "print('at', self.index) if self.index == 2 then " work " end "                    \
+                         "self.got = self.input * 10 self.big = ('x'):rep(1000)")
+#define BREAKS THREE("error('broken')")
+#define MENDED THREE("")
+
+static luaflow_run_options keeping_on(void)
+{
+    luaflow_run_options o = plain;
+    o.keep_going = true;
+    return o;
+}
+
+static uint64_t broken_run(luaflow *rt) { return run_with(rt, BREAKS, keeping_on(), LUAFLOW_FAILED); }
+
+/* What was reused or ran, and why. */
+static void hear_reasons(void *payload, const luaflow_event *e)
+{
+    char *said = payload;
+    bool has_reason = e->type == LUAFLOW_TASK_STARTED || e->type == LUAFLOW_TASK_REUSED;
+    CHECK_INT(e->reason != NULL, has_reason);
+    if (has_reason)
+        sprintf(said + strlen(said), "%s %s: %s\n", words[e->type], e->path, e->reason);
+}
+
+TEST(a_resumed_run_runs_what_failed_and_what_comes_after_it)
+{
+    luaflow *rt = fresh_runtime();
+    char said[1000] = "";
+    uint64_t origin = broken_run(rt);
+    luaflow_run_options o = plain;
+    o.on_event = hear_reasons;
+    o.payload = said;
+    o.max_workers = 1;
+    uint64_t run = resume_to_end(rt, MENDED, origin, NULL, o, LUAFLOW_DONE);
+    CHECK(strstr(said, "reused start: it succeeded in run 1, as task 1\n") != NULL);
+    CHECK(strstr(said, "reused a[1]: it succeeded in run 1, as task ") != NULL);
+    CHECK(strstr(said, "started a[2]: it failed in run 1\n") != NULL);
+    CHECK(strstr(said, "reused a[3]: it succeeded in run 1, as task ") != NULL);
+    CHECK(strstr(said, "started j: it did not finish in run 1\n") != NULL);
+    luaflow_run_info *info = run_info(rt, run);
+    CHECK_INT(info->origin, origin);
+    CHECK_INT(info->counts.done, 5);
+    CHECK_INT(info->counts.failed, 0);
+    CHECK_INT(info->counts.reused, 3);
+    CHECK_INT(info->steps[1].counts.done, 3);
+    CHECK_INT(info->steps[1].counts.reused, 2);
+    luaflow_run_info *first = run_info(rt, origin);
+    CHECK_INT(first->origin, 0);
+    CHECK_INT(first->status, LUAFLOW_FAILED);
+    CHECK_INT(info->seed, first->seed);
+    luaflow_free(first);
+    luaflow_free(info);
+    check_artifact(rt, run, 5, "n", "value == 3");
+    drop_runtime(rt);
+}
+
+TEST(a_reused_task_is_remembered_with_times_attempts_parents_and_what_it_left)
+{
+    luaflow *rt = fresh_runtime();
+    const char *source = "return { name = 'Again', steps = { start = { next = 'a', retry = 2, function(self) "
+                         "print('try') if require('luaflow').current.retry_count < 2 then error('not yet') end "
+                         "self.x = ('x'):rep(500) self.z = 1 end }, "
+                         "a = { next = 'b', catch = 'why', function(self) error('never') end }, "
+                         "b = function(self) %s end } }";
+    char broken[600], mended[600];
+    snprintf(broken, sizeof broken, source, "error('broken')");
+    snprintf(mended, sizeof mended, source, "self.y = self.x .. self.why.attempts");
+    uint64_t origin = run_with(rt, broken, plain, LUAFLOW_FAILED), run = resume(rt, mended, origin);
+    for (uint64_t i = 1; i <= 2; i++) {
+        luaflow_task_info *was = task_info(rt, origin, i), *is = task_info(rt, run, i);
+        CHECK_INT(was->origin_run, 0);
+        CHECK_INT(is->origin_run, origin);
+        CHECK_INT(is->origin_task, i);
+        CHECK_INT(is->run, run);
+        CHECK_INT(is->task, i);
+        CHECK_STR(is->path, was->path);
+        CHECK(is->started_at == was->started_at && is->finished_at == was->finished_at);
+        CHECK_INT(is->worker, was->worker);
+        CHECK_INT(is->attempt, i == 1 ? 2 : 0);
+        CHECK_INT(is->caught, i == 2);
+        CHECK(!is->failed && is->message == NULL);
+        CHECK_INT(is->n_attempts, was->n_attempts);
+        for (size_t k = 0; k < is->n_attempts; k++) {
+            CHECK_STR(is->attempts[k].message, was->attempts[k].message);
+            CHECK(is->attempts[k].started_at == was->attempts[k].started_at);
+        }
+        CHECK_INT(is->n_parents, i - 1);
+        CHECK_INT(is->n_artifacts, i == 1 ? 2 : 3);
+        CHECK_INT(is->n_artifacts, was->n_artifacts);
+        for (size_t k = 0; k < is->n_artifacts; k++) {
+            CHECK_STR(is->artifacts[k].name, was->artifacts[k].name);
+            CHECK_INT(is->artifacts[k].inherited, was->artifacts[k].inherited);
+            CHECK_INT(is->artifacts[k].size, was->artifacts[k].size);
+        }
+        luaflow_free(was);
+        luaflow_free(is);
+    }
+    luaflow_task_info *t = task_info(rt, run, 3);
+    CHECK_INT(t->origin_run, 0);
+    CHECK_INT(t->parents[0], 2);
+    luaflow_free(t);
+    check_artifact(rt, run, 1, "x", "value == ('x'):rep(500)");
+    check_artifact(rt, run, 2, "z", "value == 1");
+    check_artifact(rt, run, 3, "y", "value == ('x'):rep(500) .. '1'");
+    check_artifact(rt, run, 3, "z", "value == 1");
+    luaflow_log *log;
+    CHECK_INT(luaflow_log_read(rt, run, 1, &log, NULL), LUAFLOW_OK);
+    CHECK_INT(log->n_entries, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        CHECK_INT(log->entries[i].task, 1);
+        CHECK_INT(log->entries[i].attempt, i);
+        CHECK_STR(log->entries[i].text, "try\n");
+    }
+    luaflow_free(log);
+    drop_runtime(rt);
+}
+
+/* The tasks with a log, asked for in pages of `max`: "1 2 3". */
+static const char *logged(luaflow *rt, uint64_t run, size_t max)
+{
+    static char text[4000];
+    uint64_t numbers[100], after = 0;
+    uint32_t steps[100];
+    size_t n = max;
+    text[0] = 0;
+    while (n == max) {
+        CHECK_INT(luaflow_logs_list(rt, run, after, numbers, steps, max, &n, NULL), LUAFLOW_OK);
+        for (size_t i = 0; i < n; i++) {
+            CHECK(numbers[i] > after);
+            after = numbers[i];
+            luaflow_task_info *t = task_info(rt, run, after);
+            luaflow_run_info *info = run_info(rt, run);
+            CHECK_STR(info->steps[steps[i]].name, t->step);
+            luaflow_free(t);
+            luaflow_free(info);
+            sprintf(text + strlen(text), " %d", (int)after);
+        }
+    }
+    return text;
+}
+
+TEST(logs_of_reused_tasks_are_listed_among_those_that_ran)
+{
+    luaflow *rt = fresh_runtime();
+    char all[400];
+    luaflow_run_options o = keeping_on();
+    o.max_workers = 1;
+    uint64_t origin = run_with(rt, WIDE("40", "if self.index % 3 ~= 0 then print(self.index) end "
+                                              "if self.index % 4 == 0 then error('broken') end"),
+                               o, LUAFLOW_FAILED);
+    uint64_t run = resume(rt, WIDE("40", "if self.index % 5 == 0 then print(self.index) end"), origin);
+    strcpy(all, logged(rt, run, 100));
+    int n = 0;
+    for (const char *at = all; *at != 0; at++)
+        n += *at == ' ';
+    CHECK_INT(n, 20 + 2); /* reused: not every third or fourth; run again: 20 and 40 */
+    for (size_t max = 1; max < 25; max++)
+        CHECK_STR(logged(rt, run, max), all);
+    drop_runtime(rt);
+}
+
+TEST(a_resumed_run_can_be_resumed_and_tells_where_tasks_truly_ran)
+{
+    luaflow *rt = fresh_runtime();
+    uint64_t first = broken_run(rt);
+    uint64_t second = resume_to_end(rt, THREE("error('still broken')"), first, NULL, keeping_on(), LUAFLOW_FAILED);
+    uint64_t third = resume(rt, MENDED, 0); /* the latest */
+    luaflow_run_info *info = run_info(rt, third);
+    CHECK_INT(info->origin, second);
+    CHECK_INT(info->counts.reused, 3);
+    luaflow_free(info);
+    luaflow_task_info *t = task_info(rt, third, 1);
+    CHECK_INT(t->origin_run, first);
+    CHECK_INT(t->origin_task, 1);
+    luaflow_free(t);
+    check_artifact(rt, third, 5, "n", "value == 3");
+    uint64_t fourth = resume(rt, MENDED, third);
+    info = run_info(rt, fourth);
+    CHECK_INT(info->counts.reused, 5);
+    luaflow_free(info);
+    t = task_info(rt, fourth, 5);
+    CHECK_INT(t->origin_run, third);
+    luaflow_free(t);
+    check_artifact(rt, fourth, 5, "n", "value == 3");
+    drop_runtime(rt);
+}
+
+TEST(what_stands_on_a_task_of_another_run_is_found_over_several_runs)
+{
+    luaflow *rt = fresh_runtime();
+    const char *source = "return { name = 'Far', steps = { start = { next = 'a', function(self) "
+                         "self.big = ('b'):rep(3000) self.list = { 1, 2 } for i = 1, 30 do self['v' .. i] = i end end }, "
+                         "a = { next = 'b', function(self) self.a = 1 self.v1 = nil %s end }, "
+                         "b = { next = 'c', function(self) self.b = self.a + 1 self.v2 = nil %s end }, "
+                         "c = function(self) self.c = self.b + self.v3 self.n = #self.big "
+                         "self.gone = self:has('v1') or self:has('v2') end } }";
+    char flow[1000];
+    snprintf(flow, sizeof flow, source, "error('a')", "");
+    uint64_t run = run_with(rt, flow, plain, LUAFLOW_FAILED);
+    snprintf(flow, sizeof flow, source, "", "error('b')");
+    run = resume_to_end(rt, flow, run, NULL, plain, LUAFLOW_FAILED);
+    snprintf(flow, sizeof flow, source, "", "");
+    run = resume_to_end(rt, flow, run, "c", plain, LUAFLOW_DONE);
+    run = resume_to_end(rt, flow, run, "c", plain, LUAFLOW_DONE);
+    check_artifact(rt, run, 4, "c", "value == 5");
+    check_artifact(rt, run, 4, "n", "value == 3000");
+    check_artifact(rt, run, 4, "gone", "value == false");
+    check_artifact(rt, run, 4, "v30", "value == 30");
+    check_artifact(rt, run, 2, "v30", "value == 30");
+    luaflow_task_info *t = task_info(rt, run, 4);
+    CHECK_INT(t->n_artifacts, 30 - 2 + 2 + 2 + 3);
+    luaflow_free(t);
+    drop_runtime(rt);
+}
+
+TEST(a_list_that_was_empty_is_looked_at_again_where_its_step_runs_again)
+{
+    luaflow *rt = fresh_runtime();
+    uint64_t origin = run_flow(rt, WIDE("{}", "self.x = 1"));
+    uint64_t run = resume_to_end(rt, WIDE("{ 7, 8 }", "self.x = 1"), origin, "start", plain, LUAFLOW_DONE);
+    luaflow_run_info *info = run_info(rt, run);
+    CHECK_INT(info->counts.done, 4);
+    CHECK_INT(info->counts.reused, 0);
+    luaflow_free(info);
+    check_artifact(rt, run, 4, "n", "value == 2");
+    run = resume(rt, WIDE("{ 7, 8 }", "self.x = 1"), origin); /* what was decided stays decided */
+    info = run_info(rt, run);
+    CHECK_INT(info->counts.reused, 2);
+    luaflow_free(info);
+    check_artifact(rt, run, 2, "n", "value == 0");
+    drop_runtime(rt);
+}
+
+TEST(what_cannot_be_resumed_is_refused_and_makes_no_run)
+{
+    luaflow *rt = fresh_runtime();
+    luaflow_run_options given = plain, seeded = plain;
+    given.params = &(luaflow_param){.name = "x", .text = "1"};
+    given.n_params = 1;
+    seeded.has_seed = true;
+    check_no_resume(rt, MENDED, 0, NULL, plain, LUAFLOW_ENOTFOUND, "flow Wide has no run in ");
+    uint64_t run = broken_run(rt);
+    check_no_resume(rt, MENDED, run + 1, NULL, plain, LUAFLOW_ENOTFOUND, "there is no run 2");
+    check_no_resume(rt, MENDED, 1ull << 40, NULL, plain, LUAFLOW_ENOTFOUND, "there is no run 1099511627776");
+    check_no_resume(rt, MENDED, run, NULL, given, LUAFLOW_EUSAGE, "they cannot be given");
+    check_no_resume(rt, MENDED, run, NULL, seeded, LUAFLOW_EUSAGE, "they cannot be given");
+    check_no_resume(rt, MENDED, run, "b", plain, LUAFLOW_EUSAGE, "the flow has no step 'b'");
+    check_no_resume(rt, "return { name = 'Narrow', steps = { start = {} } }", run, NULL, plain, LUAFLOW_EUSAGE,
+                    "run 1 is one of flow Wide, and this is flow Narrow");
+    check_no_resume(rt, "return { name = 'Wide', steps = { start = { next = 'b' }, b = {} } }", run, NULL, plain,
+                    LUAFLOW_EUSAGE, "step start was done and would be reused, but it now has other successors");
+    drop_runtime(rt);
+}
+
+TEST(a_run_that_still_runs_is_not_resumed_here_or_in_another_runtime)
+{
+    luaflow *one = fresh_runtime(), *two = open_store("s", 0);
+    const char *source = WIDE("200", NAP("10"));
+    luaflow_flow *f = flow_of(source);
+    luaflow_run *r = start_with(one, f, plain);
+    check_no_resume(one, source, 1, NULL, plain, LUAFLOW_EUSAGE, "run 1 is still running");
+    check_no_resume(two, source, 1, NULL, plain, LUAFLOW_EUSAGE, "run 1 is still running");
+    check_no_resume(two, source, 0, NULL, plain, LUAFLOW_EUSAGE, "run 1 is still running");
+    luaflow_cancel(r);
+    CHECK_INT(luaflow_wait(r, -1), 1);
+    CHECK_INT(luaflow_run_status(r), LUAFLOW_INTERRUPTED);
+    luaflow_run_close(r);
+    luaflow_flow_close(f);
+    uint64_t run = resume(two, WIDE("200", "self.x = 1"), 1);
+    check_artifact(one, run, 202, "n", "value == 200");
+    luaflow_close(one);
+    drop_runtime(two);
+}
+
+TEST(a_resumed_run_that_is_cancelled_can_be_resumed)
+{
+    luaflow *rt = fresh_runtime();
+    luaflow_flow *f = flow_of(WIDE("3000", "self.x = 1 if self.index > 2000 then " NAP("5") "end"));
+    luaflow_run *r = start_with(rt, f, plain);
+    luaflow_wait(r, 0.3);
+    luaflow_run_close(r); /* cancels */
+    for (int i = 0; i < 5; i++) {
+        r = resume_with(rt, f, 0, NULL, plain);
+        luaflow_wait(r, 0.01 * i);
+        luaflow_run_close(r);
+    }
+    luaflow_flow_close(f);
+    uint64_t run = resume(rt, WIDE("3000", "self.x = 1"), 0);
+    luaflow_run_info *info = run_info(rt, run);
+    CHECK_INT(info->counts.done, 3002);
+    luaflow_free(info);
+    check_artifact(rt, run, 3002, "n", "value == 3000");
+    drop_runtime(rt);
+}
+
+enum { RESUMERS = 4, RESUMES = 5 };
+
+/* In a runtime of its own: resumes run 1 several times at once. */
+static void *resume_often(void *payload)
+{
+    uintptr_t wrong = 0;
+    luaflow *rt = NULL;
+    luaflow_options o = LUAFLOW_OPTIONS_INIT;
+    luaflow_flow *f = NULL;
+    luaflow_run *runs[RESUMES] = {NULL};
+    o.store = payload;
+    if (luaflow_open(&o, &rt, NULL) != LUAFLOW_OK ||
+        luaflow_flow_load_string(MENDED, strlen(MENDED), "flows/f.lua", &f, NULL) != LUAFLOW_OK)
+        return (void *)1;
+    for (int i = 0; i < RESUMES; i++)
+        wrong += luaflow_resume(rt, f, 1, NULL, &plain, &runs[i], NULL) != LUAFLOW_OK;
+    for (int i = 0; i < RESUMES && wrong == 0; i++) {
+        luaflow_run_info *info = NULL;
+        luaflow_wait(runs[i], -1);
+        wrong += luaflow_run_read(rt, luaflow_run_id(runs[i]), &info, NULL) != LUAFLOW_OK ||
+                 info->status != LUAFLOW_DONE || info->origin != 1 || info->counts.done != 5 ||
+                 info->counts.reused != 3;
+        luaflow_free(info);
+    }
+    luaflow_close(rt); /* the runs go with it */
+    luaflow_flow_close(f);
+    return (void *)wrong;
+}
+
+TEST(one_run_is_resumed_twenty_times_at_once_by_several_runtimes)
+{
+    luaflow *rt = fresh_runtime();
+    pthread_t threads_of[RESUMERS];
+    char store[160];
+    CHECK_INT(broken_run(rt), 1);
+    strcpy(store, path("s"));
+    for (int i = 0; i < RESUMERS; i++)
+        CHECK_INT(pthread_create(&threads_of[i], NULL, resume_often, store), 0);
+    for (int i = 0; i < RESUMERS; i++) {
+        void *wrong;
+        CHECK_INT(pthread_join(threads_of[i], &wrong), 0);
+        CHECK(wrong == NULL);
+    }
+    for (uint64_t run = 2; run <= 1 + RESUMERS * RESUMES; run++) {
+        check_artifact(rt, run, 5, "n", "value == 3");
+        check_artifact(rt, run, 2, "got", "value % 10 == 0");
+    }
     drop_runtime(rt);
 }
 
