@@ -196,6 +196,126 @@ describe("luaflow.core", function()
     end)
   end)
 
+  describe("a resumed run", function()
+    local BROKEN = [[return { name = "Mended", steps = {
+      start = { next = "each", foreach = "list", function(self) print "started"; self.list = { 4, 5 } end },
+      each = { next = "join", retry = 1, function(self) if self.index == 2 then error("broken") end end },
+      join = { next = "finish", catch = "why", function(self, inputs) error "never" end },
+      finish = function() end } }]]
+    local WHOLE = BROKEN:gsub('error%("broken"%)', "self.x = 1")
+
+    -- Runs or resumes to the end; returns the run's number.
+    local function ends(status, run)
+      assert.is_true(assert(run):wait(20))
+      assert.are.equal(status, run:status())
+      return run:id()
+    end
+
+    it("takes over what succeeded, and says why", function()
+      local rt, told = open(), {}
+      local origin = ends("failed", rt:start(flow_of(BROKEN), { keep_going = true, max_workers = 1 }))
+      local run = ends("done", rt:resume(flow_of(WHOLE), {
+        origin = origin,
+        tags = { "mended" },
+        on_event = function(event)
+          assert.are.equal(event.event == "task_reused" or event.event == "task_started", event.reason ~= nil)
+          if event.reason then told[event.path] = event.event .. ": " .. event.reason end
+        end,
+      }))
+      assert.are.same({
+        start = "task_reused: it succeeded in run 1, as task 1",
+        ["each[1]"] = "task_reused: it succeeded in run 1, as task 2",
+        ["each[2]"] = "task_started: it failed in run 1",
+        join = "task_started: it did not finish in run 1",
+        finish = "task_started: it did not finish in run 1",
+      }, told)
+      local info = rt:run(run)
+      assert.are.same({ "mended" }, info.tags)
+      assert.are.equal(origin, info.origin_run_id)
+      assert.is_nil(rt:run(origin).origin_run_id)
+      assert.are.equal(rt:run(origin).seed, info.seed)
+      assert.are.equal(2, info.tasks.reused)
+      assert.are.equal(5, info.tasks.done)
+    end)
+
+    it("has events of reused tasks with what belongs to them", function()
+      local rt, shape = open(), nil
+      ends("done", rt:start(flow_of(QUICK)))
+      ends("done", rt:resume(flow_of(QUICK), {
+        on_event = function(event) if event.event == "task_reused" then shape = fields(event) end end,
+      }))
+      assert.are.equal("attempt event path reason run step task time", shape)
+    end)
+
+    it("has tasks that tell where they ran, their attempts and whether a failure was caught", function()
+      local rt = open()
+      local origin = ends("failed", rt:start(flow_of(BROKEN), { keep_going = true, max_workers = 1 }))
+      local run = ends("done", rt:resume(flow_of(WHOLE), { max_workers = 1 }))
+      local again = ends("done", rt:resume(flow_of(WHOLE)))
+
+      local failed = rt:task(origin, 3)
+      assert.is_true(failed.failed)
+      assert.is_false(failed.caught)
+      assert.are.equal(1, failed.attempt)
+      assert.are.equal(1, #failed.attempts)
+      assert.truthy(failed.attempts[1].message:find("broken", 1, true))
+      assert.truthy(failed.attempts[1].traceback:find("flow.lua:3:", 1, true))
+      assert.is_true(failed.attempts[1].finished_at >= failed.attempts[1].started_at)
+      assert.are.equal(1, failed.attempts[1].worker)
+      assert.is_nil(failed.origin_run)
+
+      local reused, ran = rt:task(run, 2), rt:task(origin, 2)
+      assert.are.same({ origin, 2 }, { reused.origin_run, reused.origin_task })
+      assert.are.same({ ran.started_at, ran.finished_at, ran.path, { 1 } },
+        { reused.started_at, reused.finished_at, reused.path, reused.parents })
+      assert.are.same({}, reused.attempts)
+      assert.is_nil(rt:task(run, 3).origin_run)
+
+      for _, number in ipairs { run, again } do
+        local join = rt:task(number, 4)
+        assert.is_true(join.caught)
+        assert.is_false(join.failed)
+        assert.are.same({ 2, 3 }, join.parents)
+      end
+      assert.are.equal(run, rt:task(again, 4).origin_run, "where it truly ran")
+      assert.are.equal(origin, rt:task(again, 2).origin_run, "where it truly ran")
+      assert.are.same(rt:log(origin, 1), rt:log(again, 1))
+      assert.are.same({ 1 }, (rt:logs(again, 0, 10)))
+    end)
+
+    it("runs a step that is named, and all after it, again", function()
+      local rt, ran = open(), {}
+      ends("done", rt:start(flow_of(WHOLE)))
+      ends("done", rt:resume(flow_of(WHOLE), {
+        step = "join",
+        on_event = function(event) if event.event == "task_started" then ran[event.path] = event.reason end end,
+      }))
+      assert.are.same({ join = "its step is to run again", finish = "a task before it runs again" }, ran)
+    end)
+
+    it("is not made where it cannot be", function()
+      local rt, flow = open(), flow_of(QUICK)
+      local function refused(code, words, options)
+        local run, message, kind = rt:resume(flow, options)
+        assert.is_nil(run)
+        assert.truthy(message:find(words, 1, true), message)
+        assert.are.equal(code, kind)
+      end
+      refused("notfound", "flow Quick has no run in")
+      ends("done", rt:start(flow))
+      refused("notfound", "there is no run 7", { origin = 7 })
+      refused("usage", "the flow has no step 'strat'", { step = "strat" })
+      local slow = assert(rt:start(flow_of(SLOW)))
+      refused("usage", "run 2 is one of flow Slow, and this is flow Quick", { origin = 2 })
+      flow = flow_of(SLOW)
+      refused("usage", "run 2 is still running")
+      assert.is_true(slow:wait(20))
+      assert.has_error(function() rt:resume(flow, { origin = "last" }) end)
+      assert.has_error(function() rt:resume(flow, { origin = -1 }) end)
+      assert.are.same({ 2, 1 }, rt:runs(nil, nil, nil, 10))
+    end)
+  end)
+
   describe("a store", function()
     it("has a descriptor to wait on from its first run on", function()
       local rt = open()
