@@ -69,7 +69,8 @@ test("a step that never returns is ended when its time is over", function(w)
 end)
 
 test("a C call that blocks is ended when its time is over", function(w)
-  equal(fails(w, "timeout = 1", [[ffi.cdef "int pause(void);"; print "waiting"; ffi.C.pause() ]]), "timed out after 1 s")
+  local body = [[ffi.cdef "int pause(void);"; print "waiting"; ffi.C.pause()]]
+  equal(fails(w, "timeout = 1", body), "timed out after 1 s")
   equal(w:logs("last/bad"), "waiting\n")
 end)
 
@@ -456,7 +457,10 @@ return { params = { p = { default = 1 } }, steps = {
   start = { next = { "a", "b" }, function(self) self.x = 1 end },
   a = { next = "join" },
   b = { next = "join" },
-  join = { next = "after", catch = "failure", function(self, inputs) self:merge_artifacts(inputs); error("late", 0) end },
+  join = { next = "after", catch = "failure", function(self, inputs)
+    self:merge_artifacts(inputs)
+    error("late", 0)
+  end },
   after = function(self) assert(not self:has("x") and self.p == 1); self.seen = self.failure.message end,
 } }]])
   w:run("caught.lua")
