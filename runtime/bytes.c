@@ -53,7 +53,7 @@ void lf_bytes_put_u64be(lf_bytes *b, uint64_t v)
     lf_bytes_put_u32be(b, (uint32_t)v);
 }
 
-void lf_bytes_put_varint(lf_bytes *b, uint64_t v)
+void lf_bytes_put_long_varint(lf_bytes *b, uint64_t v)
 {
     uint8_t *to = lf_bytes_reserve(b, 10);
     if (to == NULL)
@@ -96,18 +96,6 @@ char *lf_bytes_cstr(lf_bytes *b)
     return (char *)b->data;
 }
 
-lf_slice lf_read(lf_reader *r, uint64_t n)
-{
-    if (r->bad || n > lf_reader_left(r)) {
-        r->bad = true;
-        r->at = r->end;
-        return (lf_slice){NULL, 0};
-    }
-    lf_slice s = {r->at, (size_t)n};
-    r->at += n;
-    return s;
-}
-
 uint8_t lf_read_u8(lf_reader *r)
 {
     lf_slice s = lf_read(r, 1);
@@ -129,27 +117,20 @@ uint64_t lf_read_u64be(lf_reader *r)
     return r->bad ? 0 : high << 32 | low;
 }
 
-uint64_t lf_read_varint(lf_reader *r)
+uint64_t lf_read_long_varint(lf_reader *r)
 {
     uint64_t v = 0;
-    if (r->at < r->end && *r->at < 0x80) /* the most are this short */
-        return *r->at++;
-    for (unsigned shift = 0; shift < 70; shift += 7) {
-        uint8_t byte = lf_read_u8(r);
-        if (r->bad)
-            return 0;
+    for (unsigned shift = 0; shift < 70 && r->at < r->end; shift += 7) {
+        uint8_t byte = *r->at++;
         if ((shift == 63 && byte > 1) || (shift > 0 && byte == 0))
             break;
         v |= (uint64_t)(byte & 0x7f) << shift;
         if (byte < 0x80)
             return v;
     }
-    r->bad = true;
-    r->at = r->end;
+    lf_reader_fail(r);
     return 0;
 }
-
-lf_slice lf_read_string(lf_reader *r) { return lf_read(r, lf_read_varint(r)); }
 
 lf_buf *lf_buf_new(size_t size)
 {

@@ -75,8 +75,15 @@ static inline void lf_bytes_put_u8(lf_bytes *b, uint8_t v)
 void lf_bytes_put_u32be(lf_bytes *b, uint32_t v);
 void lf_bytes_put_u64be(lf_bytes *b, uint64_t v);
 
-/* LEB128: seven bits a byte, lowest first, at most ten bytes. */
-void lf_bytes_put_varint(lf_bytes *b, uint64_t v);
+/* LEB128: seven bits a byte, lowest first, at most ten bytes. Most take one. */
+void lf_bytes_put_long_varint(lf_bytes *b, uint64_t v);
+static inline void lf_bytes_put_varint(lf_bytes *b, uint64_t v)
+{
+    if (v < 0x80)
+        lf_bytes_put_u8(b, (uint8_t)v);
+    else
+        lf_bytes_put_long_varint(b, v);
+}
 
 /* A varint length, then the bytes. */
 void lf_bytes_put_string(lf_bytes *b, const void *data, size_t n);
@@ -104,13 +111,34 @@ static inline lf_reader lf_reader_of(const void *data, size_t size)
 
 static inline size_t lf_reader_left(const lf_reader *r) { return (size_t)(r->end - r->at); }
 
+static inline void lf_reader_fail(lf_reader *r)
+{
+    r->bad = true;
+    r->at = r->end;
+}
+
 /* `n` bytes, borrowed from what is read; empty and `bad` when there are fewer. */
-lf_slice lf_read(lf_reader *r, uint64_t n);
+static inline lf_slice lf_read(lf_reader *r, uint64_t n)
+{
+    if (r->bad || n > lf_reader_left(r)) {
+        lf_reader_fail(r);
+        return (lf_slice){NULL, 0};
+    }
+    lf_slice s = {r->at, (size_t)n};
+    r->at += n;
+    return s;
+}
 uint8_t lf_read_u8(lf_reader *r);
 uint32_t lf_read_u32be(lf_reader *r);
 uint64_t lf_read_u64be(lf_reader *r);
-uint64_t lf_read_varint(lf_reader *r); /* refuses more than ten bytes and overlong forms */
-lf_slice lf_read_string(lf_reader *r);
+/* Refuses more than ten bytes and overlong forms. */
+uint64_t lf_read_long_varint(lf_reader *r);
+static inline uint64_t lf_read_varint(lf_reader *r)
+{
+    return r->at < r->end && *r->at < 0x80 ? *r->at++ : lf_read_long_varint(r);
+}
+
+static inline lf_slice lf_read_string(lf_reader *r) { return lf_read(r, lf_read_varint(r)); }
 
 /* ---- counted buffers ---- */
 

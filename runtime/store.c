@@ -522,6 +522,7 @@ int lf_view_begin(lf_store *s, lf_view **out, luaflow_error *err)
     }
     if (rc == 0 && v->tasks != NULL)
         rc = mdb_cursor_renew(v->txn, v->tasks);
+    v->next_task = 0;
     if (rc != 0) {
         free_view(v);
         return lf_lmdb_fail(s->dir, "read", rc, err);

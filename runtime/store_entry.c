@@ -163,14 +163,31 @@ int lf_entry_get(const lf_view *v, enum lf_table t, const lf_entry_key *k, lf_sl
     return rc != 0 ? lf_view_fail(v, rc, err) : lf_entry_unseal(v, t, key, data, out, err);
 }
 
+/* Finds the entry of a task; tasks that are asked for one after the other are a step apart. */
+static int seek_task(lf_view *v, const lf_entry_key *k, MDB_val *key, MDB_val *data)
+{
+    *key = val_of(k);
+    uint64_t number = (uint64_t)u32_at(*key, 0) << 32 | u32_at(*key, 4);
+    bool is_next = v->next_task != 0 && number == v->next_task;
+    v->next_task = 0;
+    int rc = is_next ? mdb_cursor_get(v->tasks, key, data, MDB_NEXT) : MDB_NOTFOUND;
+    if (rc != 0 || key->mv_size != k->size || memcmp(key->mv_data, k->bytes, k->size) != 0) {
+        *key = val_of(k);
+        rc = mdb_cursor_get(v->tasks, key, data, MDB_SET_KEY);
+    }
+    if (rc == 0)
+        v->next_task = number + 1;
+    return rc;
+}
+
 int lf_entry_get_task(lf_view *v, const lf_entry_key *k, lf_slice *out, luaflow_error *err)
 {
     if (!v->is_reading)
         return lf_entry_get(v, LF_TASKS, k, out, err);
     int rc = v->tasks != NULL ? 0 : mdb_cursor_open(v->txn, v->store->table[LF_TASKS], &v->tasks);
-    MDB_val key = val_of(k), data;
+    MDB_val key, data;
     if (rc == 0)
-        rc = mdb_cursor_get(v->tasks, &key, &data, MDB_SET_KEY);
+        rc = seek_task(v, k, &key, &data);
     if (rc == MDB_NOTFOUND)
         return LUAFLOW_ENOTFOUND;
     return rc != 0 ? lf_view_fail(v, rc, err) : lf_entry_unseal(v, LF_TASKS, key, data, out, err);

@@ -47,6 +47,7 @@ struct lf_view {
     /* of a view that only reads: where it looks for tasks. Those that are asked for together
        lie together, and a cursor that is on the right page need not climb the tree. */
     MDB_cursor *tasks;
+    uint64_t next_task; /* the key after that where the cursor stands, as a number; 0: it stands nowhere */
     bool is_reading;
 };
 
