@@ -16,6 +16,9 @@
 
 enum { STORE_VERSION = 2, IDLE_VIEWS = 32 };
 
+/* As long as LMDB makes it: a head and a line for each reader. */
+enum { LOCK_SIZE = 192 + 64 * (LF_MAX_READERS - 1) };
+
 /* ---- making a store ---- */
 
 static void close_env(MDB_env *env)
@@ -29,6 +32,29 @@ static int keep_from_children(MDB_env *env)
 {
     int fd, rc = mdb_env_get_fd(env, &fd);
     return rc == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 ? errno : rc;
+}
+
+/* LMDB writes lock.mdb through a map and would make it a file without blocks: on a full disk
+ * that is a SIGBUS. So the blocks are there before. Only while this process does not have the
+ * store open, since closing a file drops the process's locks on it; and a lock.mdb that is used
+ * never grows, since others have mapped it as long as it is. An errno. */
+static int allocate_lock(const char *dir)
+{
+    char *path;
+    if (asprintf(&path, "%s/lock.mdb", dir) < 0)
+        return ENOMEM;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), rc = fd < 0 ? errno : 0;
+    free(path);
+    struct stat st;
+    if (rc == 0 && fstat(fd, &st) != 0)
+        rc = errno;
+    off_t size = rc == 0 && st.st_size > 0 ? st.st_size : LOCK_SIZE;
+    if (rc == 0 && st.st_blocks * 512 < size && fallocate(fd, 0, 0, size) != 0 &&
+        errno != EOPNOTSUPP)
+        rc = errno;
+    if (fd >= 0)
+        close(fd);
+    return rc;
 }
 
 /* An empty file for its owner alone, whatever the umask. */
@@ -67,6 +93,7 @@ static int make_files(const char *dir)
     MDB_env *env = NULL;
     int rc = touch(fd, "data.mdb");
     if (rc == 0) rc = touch(fd, "lock.mdb");
+    if (rc == 0) rc = allocate_lock(dir);
     if (rc == 0) rc = mdb_env_create(&env);
     if (rc == 0) rc = mdb_env_set_maxdbs(env, LF_TABLES);
     if (rc == 0) rc = mdb_env_set_maxreaders(env, LF_MAX_READERS);
@@ -109,7 +136,7 @@ static int fail_make(const char *dir, const char *parent, int rc, luaflow_error 
     case ENOSPC:
     case EDQUOT:
     case EFBIG:
-    case EIO: return lf_disk_fail(parent, rc, err);
+    case EIO: return lf_disk_fail(parent, "make the store", dir, "try again", rc, err);
     case ENOENT:
     case ENOTDIR:
         return lf_fail(err, LUAFLOW_ESTORE,
@@ -181,7 +208,10 @@ static int open_env(lf_store *s, unsigned flags)
 #else
     static const unsigned char bits[] = {40, 38, 36, 34, 32};
 #endif
-    int rc = EINVAL;
+    int rc = flags & MDB_NOLOCK ? 0 : allocate_lock(s->dir);
+    if (rc != 0)
+        return rc;
+    rc = EINVAL;
     for (size_t i = 0; i < sizeof bits && (rc == ENOMEM || rc == EINVAL); i++) {
         MDB_env *env = NULL;
         rc = mdb_env_create(&env);

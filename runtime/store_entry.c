@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -14,29 +17,46 @@ const char *const lf_table_names[LF_TABLES] = {"blobs", "tasks", "attempts", "st
 
 /* ---- what went wrong, in words ---- */
 
-int lf_disk_fail(const char *dir, int rc, luaflow_error *err)
+int lf_disk_fail(const char *dir, const char *doing, const char *what, const char *then, int rc,
+                 luaflow_error *err)
 {
     struct statvfs fs;
     uint64_t left = statvfs(dir, &fs) == 0 ? (uint64_t)fs.f_bavail * fs.f_frsize : UINT64_MAX;
     if (rc == ENOSPC || (rc == EIO && left < NEARLY_FULL))
-        return lf_fail(
-            err, LUAFLOW_ESTORE,
-            "disk full: cannot write %s/data.mdb, %llu bytes free; make room, then go on "
-            "with `luaflow resume`",
-            dir, left == UINT64_MAX ? 0 : (unsigned long long)left);
+        return lf_fail(err, LUAFLOW_ESTORE,
+                       "disk full: cannot %s %s, %llu bytes free; make room, then %s", doing, what,
+                       left == UINT64_MAX ? 0 : (unsigned long long)left, then);
     if (rc == EDQUOT)
         return lf_fail(err, LUAFLOW_ESTORE,
-                       "disk quota used up: cannot write %s/data.mdb; make room, then go on with "
-                       "`luaflow resume`",
-                       dir);
+                       "disk quota used up: cannot %s %s; make room, then %s", doing, what, then);
     if (rc == EFBIG)
         return lf_fail(err, LUAFLOW_ESTORE,
-                       "cannot write %s/data.mdb: it would pass the largest file size allowed; "
-                       "raise the limit (ulimit -f), then go on with `luaflow resume`",
-                       dir);
+                       "cannot %s %s: it would pass the largest file size allowed; raise the limit "
+                       "(ulimit -f), then %s",
+                       doing, what, then);
     return lf_fail(err, LUAFLOW_ESTORE,
-                   "input/output error on %s/data.mdb: check the disk, then run `luaflow verify`",
-                   dir);
+                   "input/output error: cannot %s %s; check the disk, then %s", doing, what, then);
+}
+
+/* LMDB takes a write that comes to the limit for an input/output error too. */
+static bool is_at_size_limit(const char *path)
+{
+    struct rlimit limit;
+    struct stat st;
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+           stat(path, &st) == 0 && (uint64_t)st.st_size + NEARLY_FULL > limit.rlim_cur;
+}
+
+static int fail_data(const char *dir, const char *doing, int rc, luaflow_error *err)
+{
+    char *path;
+    if (asprintf(&path, "%s/data.mdb", dir) < 0)
+        return lf_fail_memory(err);
+    if (rc == EIO && is_at_size_limit(path))
+        rc = EFBIG;
+    rc = lf_disk_fail(dir, doing, path, "go on with `luaflow resume`", rc, err);
+    free(path);
+    return rc;
 }
 
 int lf_lmdb_fail(const char *dir, const char *doing, int rc, luaflow_error *err)
@@ -46,7 +66,7 @@ int lf_lmdb_fail(const char *dir, const char *doing, int rc, luaflow_error *err)
     case ENOSPC:
     case EDQUOT:
     case EFBIG:
-    case EIO: return lf_disk_fail(dir, rc, err);
+    case EIO: return fail_data(dir, doing, rc, err);
     case EACCES:
     case EPERM:
     case EROFS:
