@@ -387,16 +387,20 @@ void lf_replay_free(lf_replay *r)
 
 /* ---- taking over ---- */
 
-/* The record of the task of the origin that `t` is there; `*number` 0 when none is taken over. */
-static int find_record(const lf_replay *r, lf_view *v, const lf_task *t, lf_slice place,
+/* The next entry of this hash, from `e` on, of a task that is taken over; or NULL. */
+static const entry *find_taken(const lf_replay *r, const entry *e, uint64_t hash)
+{
+    while ((e = find(r, e, hash)) != NULL && e->fate != TAKEN)
+        e = next_slot(r, (entry *)e);
+    return e;
+}
+
+/* The record of the task of the origin that `t` is there, found from `e` on; `*number` 0 when
+ * there is none. */
+static int find_record(const lf_replay *r, lf_view *v, const entry *e, const lf_task *t, lf_slice place,
                        uint32_t *number, lf_task_record *task, luaflow_error *err)
 {
-    uint64_t hash = hash_of(t->step, place);
-    *number = 0;
-    for (const entry *e = find(r, first_slot(r, hash), hash); e != NULL;
-         e = find(r, next_slot(r, (entry *)e), hash)) {
-        if (e->fate != TAKEN)
-            continue;
+    for (; e != NULL; e = find_taken(r, next_slot(r, (entry *)e), e->hash)) {
         int rc = lf_view_task(v, r->origin, e->number, task, err);
         if (rc != LUAFLOW_OK)
             return rc;
@@ -487,27 +491,41 @@ static int seal(lf_task *t, const lf_replay *r, const lf_task_record *task, uint
     return LUAFLOW_OK;
 }
 
+/* Takes `t` over if it is a task from `e` on. */
+static int take_over(const lf_replay *r, lf_view *v, const entry *e, lf_task *t, lf_slice place, bool *reused,
+                     luaflow_error *err)
+{
+    lf_task_record task;
+    uint32_t number = 0;
+    int rc = find_record(r, v, e, t, place, &number, &task, err);
+    if (rc != LUAFLOW_OK || number == 0)
+        return rc;
+    if (lf_graph_step(r->graph, t->step)->kind == LF_FOREACH)
+        rc = open_split(r, v, t, &task, err);
+    if (rc == LUAFLOW_OK)
+        rc = seal(t, r, &task, number, err);
+    *reused = rc == LUAFLOW_OK;
+    return rc;
+}
+
 int lf_replay_task(lf_store *store, lf_task *t, bool *reused, luaflow_error *err)
 {
     const lf_replay *r = t->batch->facts->replay;
-    lf_view *v;
-    lf_task_record task;
-    lf_bytes place = {0};
-    uint32_t number = 0;
+    lf_bytes bytes = {0};
+    lf_view *v = NULL;
     *reused = false;
-    int rc = lf_view_begin(store, &v, err);
-    if (rc != LUAFLOW_OK)
-        return rc;
-    lf_task_place(t, &place);
-    rc = place.failed ? lf_fail_memory(err)
-                      : find_record(r, v, t, lf_slice_of(place.data, place.size), &number, &task, err);
-    if (rc == LUAFLOW_OK && number != 0 && lf_graph_step(r->graph, t->step)->kind == LF_FOREACH)
-        rc = open_split(r, v, t, &task, err);
-    if (rc == LUAFLOW_OK && number != 0)
-        rc = seal(t, r, &task, number, err);
-    lf_view_end(v);
-    lf_bytes_fini(&place);
-    *reused = rc == LUAFLOW_OK && number != 0;
+    lf_task_place(t, &bytes);
+    lf_slice place = lf_slice_of(bytes.data, bytes.size);
+    uint64_t hash = hash_of(t->step, place);
+    const entry *e = find_taken(r, first_slot(r, hash), hash);
+    int rc = bytes.failed ? lf_fail_memory(err) : LUAFLOW_OK;
+    if (rc == LUAFLOW_OK && e != NULL)
+        rc = lf_view_begin(store, &v, err);
+    if (rc == LUAFLOW_OK && e != NULL) {
+        rc = take_over(r, v, e, t, place, reused, err);
+        lf_view_end(v);
+    }
+    lf_bytes_fini(&bytes);
     return rc;
 }
 
