@@ -1,5 +1,6 @@
 # What ctest runs. Labels: unit (C rooms), spec (the Lua library), flows (whole runs of
-# the command), prove (a few cases of what ./dev prove does at length), style (the source itself).
+# the command), crash (stores whose disk fails), prove (a few cases of what ./dev prove does at
+# length), style (the source itself).
 
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 find_program(BUSTED busted REQUIRED)
@@ -71,6 +72,29 @@ if(TARGET luaflow)
   endforeach()
   luaflow_test(prove/resume prove 120 ${LUAJIT} ${CMAKE_SOURCE_DIR}/tests/prove/run resume --count 12)
   set_property(TEST prove/resume APPEND PROPERTY ENVIRONMENT LUAFLOW=$<TARGET_FILE:luaflow>)
+endif()
+
+# Stores whose process, disk or power fails. A library is preloaded, which does not go with a
+# sanitizer's.
+if(TARGET luaflow AND NOT LUAFLOW_SANITIZE)
+  add_library(faults MODULE tests/crash/faults.c)
+  target_link_libraries(faults PRIVATE ${CMAKE_DL_LIBS})
+  target_compile_options(faults PRIVATE $<TARGET_PROPERTY:rooms,INTERFACE_COMPILE_OPTIONS>)
+  set_target_properties(faults PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY tests C_VISIBILITY_PRESET default)
+  file(GLOB files CONFIGURE_DEPENDS tests/crash/test_*.lua)
+  foreach(file IN LISTS files)
+    cmake_path(GET file STEM name)
+    string(REPLACE test_ "" name ${name})
+    luaflow_test(crash/${name} crash 120 ${LUAJIT} ${file})
+    set_property(TEST crash/${name} APPEND PROPERTY ENVIRONMENT LUAFLOW=$<TARGET_FILE:luaflow>)
+  endforeach()
+  foreach(sample kill:15 calls:20 power:40 full:30)
+    string(REPLACE ":" ";" sample ${sample})
+    list(GET sample 0 part)
+    list(GET sample 1 count)
+    luaflow_test(prove/${part} prove 120 ${LUAJIT} ${CMAKE_SOURCE_DIR}/tests/prove/run ${part} --count ${count})
+    set_property(TEST prove/${part} APPEND PROPERTY ENVIRONMENT LUAFLOW=$<TARGET_FILE:luaflow>)
+  endforeach()
 endif()
 
 if(NOT LUAFLOW_SANITIZE)
