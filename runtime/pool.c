@@ -89,18 +89,16 @@ static void tell_start(lf_facts *facts, lf_task *t)
     lf_bytes_fini(&reason);
 }
 
-/* In a resumed run: takes the task over from the origin, or sees to it that it can read what a
- * reused parent left. Says whether it is done with; what goes wrong is the batch's error. */
-static bool replay(const worker *w, lf_batch *b, lf_task *t, lf_task **stand_in)
+/* Takes over what can be; the rest is left unstarted. Nothing is run, so a run that is halted
+ * takes over all the same: who resumes it finds what its origin had done. */
+static void replay_batch(const worker *w, lf_batch *b)
 {
-    bool reused = false;
-    int rc = b->facts->replay == NULL ? LUAFLOW_OK
-                                      : lf_replay_task(w->pool->store, t, &reused, &b->error);
-    if (reused)
-        count(b->facts, t);
-    else if (rc == LUAFLOW_OK)
-        rc = lf_replay_parent(w->pool->store, t, stand_in, &b->error);
-    return reused || rc != LUAFLOW_OK;
+    for (uint32_t i = 0; i < b->n && b->error.code == LUAFLOW_OK; i++) {
+        bool reused;
+        lf_replay_task(w->pool->store, &b->tasks[i], &reused, &b->error);
+        if (reused)
+            count(b->facts, &b->tasks[i]);
+    }
 }
 
 /* In this thread's own state; false when there is none. */
@@ -148,13 +146,17 @@ static void run_batch(worker *w, lf_batch *b)
 {
     uint64_t began = lf_tick_us();
     lf_task *stand_in = NULL; /* of the last reused parent */
+    if (b->replays) {
+        replay_batch(w, b);
+        return;
+    }
     for (uint32_t i = 0; i < b->n; i++) {
         lf_task *t = &b->tasks[i];
         if (b->error.code != LUAFLOW_OK || atomic_load_explicit(&b->facts->halted, memory_order_relaxed) ||
             (i > 0 && lf_tick_us() - began > PATIENCE_US))
             break;
-        if (replay(w, b, t, &stand_in))
-            continue;
+        if (lf_replay_parent(w->pool->store, t, &stand_in, &b->error) != LUAFLOW_OK)
+            break;
         t->worker = w->number;
         if (lf_isolate_wanted(&lf_graph_step(lf_flow_graph(b->facts->flow), t->step)->attributes))
             run_apart(w, t);

@@ -28,6 +28,7 @@ struct lf_replay {
     uint32_t *to_new;        /* a step of the origin's graph as it is numbered now, or LF_NONE */
     entry *table;            /* open addressing by step and place */
     size_t room, n;
+    uint32_t *n_taken;       /* by step: how many tasks are taken over */
 };
 
 static uint64_t hash_of(uint32_t step, lf_slice place) { return lf_hash(step, place.data, place.size); }
@@ -287,6 +288,7 @@ static int add_task(scan *s, uint32_t number, luaflow_error *err)
         rc = check_choice(r, &s->before, &task, err);
     if (rc != LUAFLOW_OK)
         return rc;
+    r->n_taken[step] += became == TAKEN;
     if (!add(r, (entry){hash_of(step, task.place), number, became}) || (became == TAKEN && !take(s, number)))
         return lf_fail_memory(err);
     return LUAFLOW_OK;
@@ -360,7 +362,8 @@ int lf_replay_new(lf_store *store, const lf_graph *graph, uint32_t origin, const
     r->origin = origin;
     r->named = named;
     scan s = {.replay = r};
-    int rc = grow(r) ? lf_view_begin(store, &s.view, err) : lf_fail_memory(err);
+    r->n_taken = calloc(lf_graph_size(graph), sizeof *r->n_taken);
+    int rc = r->n_taken != NULL && grow(r) ? lf_view_begin(store, &s.view, err) : lf_fail_memory(err);
     if (rc == LUAFLOW_OK) {
         rc = read_origin(&s, err);
         lf_view_end(s.view);
@@ -376,11 +379,14 @@ int lf_replay_new(lf_store *store, const lf_graph *graph, uint32_t origin, const
     return LUAFLOW_OK;
 }
 
+uint32_t lf_replay_count(const lf_replay *r, uint32_t step) { return r->n_taken[step]; }
+
 void lf_replay_free(lf_replay *r)
 {
     if (r == NULL)
         return;
     free(r->to_new);
+    free(r->n_taken);
     free(r->table);
     free(r);
 }

@@ -18,6 +18,9 @@ int lf_replay_new(lf_store *s, const lf_graph *graph, uint32_t origin, const cha
                   lf_replay **out, luaflow_error *err);
 void lf_replay_free(lf_replay *r); /* accepts NULL */
 
+/* How many tasks of a step are taken over. */
+uint32_t lf_replay_count(const lf_replay *r, uint32_t step);
+
 /* If `t`, of a run whose facts have a replay, is taken over, seals it as such (a success whose
  * origin is set) and says so in `*reused`; else it is as it was. LUAFLOW_ESTORE or
  * LUAFLOW_ENOMEM. */

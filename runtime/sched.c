@@ -34,6 +34,7 @@ enum { LONGEST_DELAY = 1000000000 };
 /* What is known of one step in one run. */
 typedef struct step_state {
     uint32_t running;            /* taken and not sealed */
+    uint32_t reused;             /* taken over, and sealed */
     uint32_t batch;              /* how many tasks the next batch may have */
     double mean_us;              /* of a task; 0: not known yet */
     luaflow_counts counts;       /* started: taken; done, failed: committed */
@@ -53,6 +54,11 @@ typedef struct run {
     uint32_t out_batches;        /* with the runner */
     uint32_t slots;              /* of max_workers: what these take */
     struct waiting *waiting;     /* tasks that failed, until they are tried again */
+    /* of a resumed run, at first: whatever the origin has done is taken over before anything
+       runs, so that nothing of it is lost should the run come to an early end */
+    bool replaying;
+    lf_planned **parked;         /* tasks met there that are to run */
+    uint32_t n_parked, parked_room;
     uint32_t pending;            /* tasks with the writer */
     uint32_t retrying;           /* of these, failed ones that will be tried again */
     uint64_t counted;            /* tasks started as of the last state letter */
@@ -117,6 +123,7 @@ static void free_run(run *r)
     lf_facts_free(r->facts);
     luaflow_error_clear(&r->problem);
     free(r->steps);
+    free(r->parked);
     lf_recent_fini(&r->recent);
     free(r->taken);
     free(r);
@@ -234,10 +241,10 @@ static bool fill_task(run *r, lf_planned *p, lf_task *t)
     return true;
 }
 
-/* Starts one batch of `step`; false when memory ran out. */
-static bool start_batch(lf_sched *s, run *r, uint32_t step)
+/* Starts one batch of at most `most` tasks of `step`; false when memory ran out. */
+static bool start_batch(lf_sched *s, run *r, uint32_t step, uint32_t most)
 {
-    size_t n = lf_plan_take(r->plan, step, batch_size(r, step), r->taken);
+    size_t n = lf_plan_take(r->plan, step, most, r->taken);
     lf_batch *b = n > 0 ? lf_batch_new(r->facts, (uint32_t)n) : NULL;
     bool ok = b != NULL;
     for (size_t i = 0; ok && i < n; i++)
@@ -252,14 +259,21 @@ static bool start_batch(lf_sched *s, run *r, uint32_t step)
     r->steps[step].running += (uint32_t)n;
     r->steps[step].counts.started += n;
     r->out_batches++;
+    b->replays = r->replaying;
     r->slots += slots_of(r, step);
     s->runner.start(s->runner.self, b);
     return true;
 }
 
+static bool is_writer_full(const lf_sched *s, const run *r)
+{
+    return r->pending > MAX_UNCOMMITTED ||
+           (r->pending > 0 && lf_staged_bytes(s->staged) > max_staged);
+}
+
 static bool is_full(const lf_sched *s, const run *r, uint32_t step)
 {
-    if (r->pending > MAX_UNCOMMITTED || (r->pending > 0 && lf_staged_bytes(s->staged) > max_staged))
+    if (is_writer_full(s, r))
         return true;
     uint32_t slots = slots_of(r, step);
     bool alone = s->runs == r && r->next == NULL && r->max_workers == s->widest && slots == 1 &&
@@ -269,11 +283,38 @@ static bool is_full(const lf_sched *s, const run *r, uint32_t step)
     return (uint64_t)r->slots + slots > (uint64_t)r->max_workers + ahead;
 }
 
+/* Whether tasks of the step are still to be taken over. */
+static bool may_replay(void *payload, uint32_t step)
+{
+    const run *r = payload;
+    return r->steps[step].reused < lf_replay_count(r->facts->replay, step);
+}
+
+/* Takes over from the origin what is ready; what was met that is to run comes back when there
+ * is no more. */
+static void replay(lf_sched *s, run *r)
+{
+    uint32_t step = LF_NONE;
+    while (r->problem.code == LUAFLOW_OK && r->out_batches < 2 * r->max_workers && !is_writer_full(s, r)) {
+        step = lf_plan_ready(r->plan, may_replay, r);
+        if (step == LF_NONE || !start_batch(s, r, step, BATCH_TASKS))
+            break;
+    }
+    if (step != LF_NONE || r->out_batches > 0 || is_writer_full(s, r))
+        return;
+    for (uint32_t i = 0; i < r->n_parked; i++)
+        lf_plan_return(r->plan, r->parked[i]);
+    r->n_parked = 0;
+    r->replaying = false;
+}
+
 static void dispatch(lf_sched *s, run *r)
 {
-    while (!is_halted(r) && !r->ending) {
+    if (r->replaying && !r->ending)
+        replay(s, r);
+    while (!is_halted(r) && !r->ending && !r->replaying) {
         uint32_t step = lf_plan_ready(r->plan, may_start, r);
-        if (step == LF_NONE || is_full(s, r, step) || !start_batch(s, r, step))
+        if (step == LF_NONE || is_full(s, r, step) || !start_batch(s, r, step, batch_size(r, step)))
             return;
     }
 }
@@ -363,6 +404,20 @@ static void end_failed(run *r, lf_planned *p, lf_task *t)
     lf_plan_fail(r->plan, p);
 }
 
+static bool park(run *r, lf_planned *p)
+{
+    if (r->n_parked == r->parked_room) {
+        uint32_t room = r->parked_room ? r->parked_room * 2 : 64;
+        lf_planned **parked = realloc(r->parked, room * sizeof *parked);
+        if (parked == NULL)
+            return false;
+        r->parked = parked;
+        r->parked_room = room;
+    }
+    r->parked[r->n_parked++] = p;
+    return true;
+}
+
 static void end_task(run *r, lf_task *t)
 {
     lf_planned *p = t->planned;
@@ -374,13 +429,19 @@ static void end_task(run *r, lf_task *t)
     if (t->outcome == LF_UNSTARTED) {
         r->steps[t->step].counts.started--;
         return_inputs(p, t);
-        lf_plan_return(r->plan, p);
+        if (!r->replaying)
+            lf_plan_return(r->plan, p);
+        else if (!park(r, p)) {
+            lf_fail_memory(&err);
+            break_run(r, &err);
+        }
         return;
     }
     if (t->outcome == LF_BROKE) {
         end_failed(r, p, t);
         return;
     }
+    r->steps[t->step].reused += t->origin_run != 0;
     bool keep = is_before_join(r, t);
     int rc = lf_plan_finish(r->plan, p, &decision);
     if (rc == LUAFLOW_OK && keep && !lf_recent_add(&r->recent, t))
@@ -412,7 +473,7 @@ static void on_sealed(lf_sched *s, lf_batch *b)
         n_run += b->tasks[i].outcome != LF_UNSTARTED;
         end_task(r, &b->tasks[i]);
     }
-    if (n_run > 0)
+    if (n_run > 0 && !b->replays)
         learn(&r->steps[b->tasks[0].step], b, n_run);
     if (b->error.code != LUAFLOW_OK)
         break_run(r, &b->error);
@@ -574,7 +635,7 @@ static void finish_run(lf_sched *s, run *r, luaflow_error *problem)
 
 static bool has_ended(const run *r)
 {
-    return r->out_batches == 0 &&
+    return r->out_batches == 0 && (!r->replaying || r->problem.code != LUAFLOW_OK) &&
            (is_halted(r) || (r->retrying == 0 && r->waiting == NULL && lf_plan_ready(r->plan, NULL, NULL) == LF_NONE));
 }
 
@@ -654,6 +715,7 @@ static void start_run(lf_sched *s, const lf_run_start *start)
         r->graph = start->graph;
         r->max_workers = start->max_workers;
         r->keep_going = start->keep_going;
+        r->replaying = start->facts->replay != NULL;
         r->plan = lf_plan_new(start->graph, (lf_plan_hooks){hold_thing, drop_thing});
         r->steps = calloc(start->facts->n_steps, sizeof *r->steps);
         r->taken = malloc(BATCH_TASKS * sizeof(void *));

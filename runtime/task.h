@@ -152,6 +152,7 @@ struct lf_batch {
     atomic_uint refs;      /* its owner, and everyone who holds a task of it */
     lf_facts *facts;       /* counted */
     luaflow_error error;   /* why its tasks could not be kept */
+    bool replays;          /* its tasks are taken over from the origin, or come back unstarted */
     uint64_t elapsed_us;   /* SEALED: what running it took */
     lf_bytes arena;        /* records and logs */
     lf_held *held;

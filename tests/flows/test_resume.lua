@@ -202,6 +202,30 @@ return { name = "Twice", steps = {
   equal(#w:json("status", "3").failures, 1)
 end)
 
+test("a resumed run that ends early has all that its origin had", function(w)
+  w:write("early.lua", BEGIN .. [[
+return { steps = {
+  start = { next = "a", foreach = "n", function(self) self.n = 300 end },
+  a = { next = "join", function(self)
+    ran(("a%d"):format(self.input))
+    if self.input == 1 and not is "fixed" then error "no" end
+    self.y = self.input
+  end },
+  join = { next = "finish", function(self, inputs) self.n = #inputs:collect("y") end },
+  finish = function() end,
+} }]])
+  w:expect(1, "run", "early.lua", "--keep-going", "--max-workers", "1")
+  ran(w)
+  for run = 2, 3 do
+    w:expect(1, "resume", "early.lua", "--max-workers", "1")
+    equal(ran(w), "a1")
+    equal(w:json("status", tostring(run)).tasks, { done = 300, failed = 1, reused = 300 })
+  end
+  w:write("fixed", "")
+  w:expect(0, "resume", "early.lua")
+  equal(ran(w), "a1")
+end)
+
 test("a run that succeeded is taken over whole", function(w)
   w:write("linear.lua", LINEAR)
   w:write("fixed", "")
