@@ -15,13 +15,17 @@ static int cut(lf_list *list, lf_slice bytes, luaflow_error *err)
 
 int lf_description_read(lf_view *v, const lf_run_record *run, lf_description *out, luaflow_error *err)
 {
-    *out = (lf_description){.bytes = NULL};
-    int rc = lf_view_blob(v, &run->description, &out->bytes, err);
+    lf_buf *bytes;
+    int rc = lf_view_blob(v, &run->description, &bytes, err);
+    return rc == LUAFLOW_OK ? lf_description_of(bytes, out, err) : rc;
+}
+
+int lf_description_of(lf_buf *bytes, lf_description *out, luaflow_error *err)
+{
+    *out = (lf_description){.bytes = bytes};
+    int rc = cut(&out->steps, lf_inputs_param(lf_buf_slice(bytes), lf_slice_of("steps", 5)), err);
     if (rc != LUAFLOW_OK)
-        return rc;
-    rc = cut(&out->steps, lf_inputs_param(lf_buf_slice(out->bytes), lf_slice_of("steps", 5)), err);
-    if (rc != LUAFLOW_OK)
-        lf_buf_free(out->bytes);
+        lf_buf_free(bytes);
     return rc;
 }
 

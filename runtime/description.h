@@ -13,6 +13,8 @@ typedef struct lf_description {
 
 /* Reads that of a run. The caller calls lf_description_fini after success. */
 int lf_description_read(lf_view *v, const lf_run_record *run, lf_description *out, luaflow_error *err);
+/* The same from its bytes (taken, even on failure). */
+int lf_description_of(lf_buf *bytes, lf_description *out, luaflow_error *err);
 void lf_description_fini(lf_description *d);
 
 /* What is said of a step under `field`, as canonical bytes; empty when nothing is. */

@@ -269,6 +269,46 @@ static int serve(void)
     return EXIT_USAGE;
 }
 
+/* ---- damaged stores --------------------------------------------------- */
+
+enum { EXIT_STORE = 3, N_FAULTS = 4 };
+static const int faults[N_FAULTS] = {SIGSEGV, SIGBUS, SIGFPE, SIGABRT};
+static struct sigaction before[N_FAULTS];
+
+static void say(const char *text)
+{
+    ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
+    (void)ignored;
+}
+
+/* Inside a store it is the store's damage; all else goes the way it would have gone. */
+static void on_fault(int signal_number, siginfo_t *info, void *context)
+{
+    (void)context;
+    const char *store = luaflow_inside_store();
+    if (store != NULL) {
+        say("luaflow: the store ");
+        say(store);
+        say(" is damaged: run `luaflow verify` to see what it hurts\n");
+        _exit(EXIT_STORE);
+    }
+    for (int i = 0; i < N_FAULTS; i++)
+        if (faults[i] == signal_number)
+            sigaction(signal_number, &before[i], NULL);
+    if (info->si_code <= 0) /* sent by somebody; else the fault repeats itself */
+        raise(signal_number);
+}
+
+static void watch_faults(void)
+{
+    static char stack[1 << 16]; /* where the fault is that the other one is full */
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+    struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigemptyset(&action.sa_mask);
+    for (int i = 0; i < N_FAULTS; i++)
+        sigaction(faults[i], &action, &before[i]);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], LUAFLOW_SERVE) == 0)
@@ -279,6 +319,7 @@ int main(int argc, char **argv)
      * reader that left is the other way round, whatever we inherited. */
     signal(SIGXFSZ, SIG_IGN);
     signal(SIGPIPE, SIG_DFL);
+    watch_faults();
     command c = {argc, argv, EXIT_USAGE};
     lua_State *L = luaL_newstate();
     if (L == NULL) {

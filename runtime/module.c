@@ -136,6 +136,7 @@ int luaopen_luaflow_core(lua_State *L)
     lf_core_runtimes(L);
     lf_core_runs(L);
     lf_core_reading(L);
+    lf_core_stores(L);
     lf_core_add(L, functions);
     return 1;
 }

@@ -29,6 +29,7 @@ LF_RAISES void lf_core_flows(lua_State *L);
 LF_RAISES void lf_core_runtimes(lua_State *L);
 LF_RAISES void lf_core_runs(lua_State *L);
 LF_RAISES void lf_core_reading(lua_State *L);
+LF_RAISES void lf_core_stores(lua_State *L);
 
 /* Sets functions as fields of the table on top.  [-0, +0, raises] */
 LF_RAISES void lf_core_add(lua_State *L, const luaL_Reg *functions);

@@ -14,7 +14,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STORE_VERSION = 2, IDLE_VIEWS = 32 };
+enum { IDLE_VIEWS = 32 };
+
+/* ---- who is inside ---- */
+
+static _Thread_local volatile struct {
+    unsigned depth;
+    const char *dir;
+} inside;
+
+void lf_inside_enter(const lf_store *s)
+{
+    inside.dir = s->dir;
+    inside.depth++;
+}
+
+void lf_inside_leave(void) { inside.depth--; }
+
+const char *lf_store_inside(void) { return inside.depth > 0 ? inside.dir : NULL; }
 
 /* As long as LMDB makes it: a head and a line for each reader. */
 enum { LOCK_SIZE = 192 + 64 * (LF_MAX_READERS - 1) };
@@ -77,7 +94,7 @@ static int make_tables(MDB_env *env)
         return rc;
     for (int t = 0; rc == 0 && t < LF_TABLES; t++)
         rc = mdb_dbi_open(w.view.txn, lf_table_names[t], MDB_CREATE, &s.table[t]);
-    if (rc == 0) rc = lf_meta_put(&w, "version", STORE_VERSION);
+    if (rc == 0) rc = lf_meta_put(&w, "version", LF_STORE_VERSION);
     if (rc == 0)
         return mdb_txn_commit(w.view.txn);
     mdb_txn_abort(w.view.txn);
@@ -199,6 +216,14 @@ static int make_store(const char *dir, luaflow_error *err)
 
 static bool forbidden(int rc) { return rc == EACCES || rc == EPERM || rc == EROFS; }
 
+/* LMDB would print what it found, and abort then. */
+static void end_quietly(MDB_env *env, const char *found)
+{
+    (void)env;
+    (void)found;
+    abort();
+}
+
 /* The map is only address space; it cannot be made larger under a living reader, so it is
  * as large from the start as the machine lets it be. */
 static int open_env(lf_store *s, unsigned flags)
@@ -218,6 +243,7 @@ static int open_env(lf_store *s, unsigned flags)
         if (rc == 0) rc = mdb_env_set_maxdbs(env, LF_TABLES);
         if (rc == 0) rc = mdb_env_set_maxreaders(env, LF_MAX_READERS);
         if (rc == 0) rc = mdb_env_set_mapsize(env, (size_t)1 << bits[i]);
+        if (rc == 0) rc = mdb_env_set_assert(env, end_quietly);
         if (rc == 0) rc = mdb_env_open(env, s->dir, MDB_NOTLS | flags, 0600);
         if (rc == 0) rc = keep_from_children(env);
         if (rc == 0)
@@ -226,6 +252,16 @@ static int open_env(lf_store *s, unsigned flags)
             close_env(env);
     }
     s->readonly = (flags & MDB_RDONLY) != 0;
+    return rc;
+}
+
+static int open_as_allowed(lf_store *s)
+{
+    int rc = open_env(s, 0);
+    if (forbidden(rc))
+        rc = open_env(s, MDB_RDONLY);
+    if (forbidden(rc))
+        rc = open_env(s, MDB_RDONLY | MDB_NOLOCK); /* lock.mdb may not be written */
     return rc;
 }
 
@@ -257,11 +293,11 @@ static int open_tables(lf_store *s, MDB_txn *txn, luaflow_error *err)
     if (rc == LUAFLOW_OK) rc = lf_meta_get(&v, "version", &version, err);
     if (rc == LUAFLOW_OK && version == 0)
         return lf_damage_fail(&v, err, "the version");
-    if (rc == LUAFLOW_OK && version != STORE_VERSION)
+    if (rc == LUAFLOW_OK && version != LF_STORE_VERSION)
         rc = lf_fail(err, LUAFLOW_ESTORE,
                      "%s is a store of version %u, and this luaflow %s knows version %d; use a "
                      "newer luaflow",
-                     s->dir, version, LUAFLOW_VERSION, STORE_VERSION);
+                     s->dir, version, LUAFLOW_VERSION, LF_STORE_VERSION);
     for (int t = 0; rc == LUAFLOW_OK && t < LF_META; t++)
         rc = open_table(s, txn, t, err);
     return rc;
@@ -294,11 +330,7 @@ static int open_store(lf_store *s, luaflow_error *err)
     int rc = check_file(s->dir, err);
     if (rc != LUAFLOW_OK)
         return rc;
-    rc = open_env(s, 0);
-    if (forbidden(rc))
-        rc = open_env(s, MDB_RDONLY);
-    if (forbidden(rc))
-        rc = open_env(s, MDB_RDONLY | MDB_NOLOCK); /* lock.mdb may not be written */
+    rc = open_as_allowed(s);
     if (rc == ENOMEM)
         return lf_fail(err, LUAFLOW_ENOMEM,
                        "not enough memory or address space (ulimit -v) to open %s/data.mdb", s->dir);
@@ -385,13 +417,15 @@ static void unregister(lf_store *s)
     *at = s->next;
 }
 
-/* Takes `fresh`. The store that is open already, or `fresh`, opened. */
-static int share_store(lf_store *fresh, lf_store **out, luaflow_error *err)
+/* Takes `fresh`. The store that is open already, counted; or `fresh`, which others wait for from
+ * here on, until it has users or leaves. */
+static lf_store *enter(lf_store *fresh, bool *is_new)
 {
     lf_store *s;
     pthread_mutex_lock(&registry_lock);
     while ((s = registered(fresh)) != NULL && s->users == 0)
         pthread_cond_wait(&registry_changed, &registry_lock);
+    *is_new = s == NULL;
     if (s != NULL) {
         s->users++;
     } else {
@@ -399,27 +433,42 @@ static int share_store(lf_store *fresh, lf_store **out, luaflow_error *err)
         registry = fresh;
     }
     pthread_mutex_unlock(&registry_lock);
-    if (s != NULL) {
+    if (s != NULL)
         free_store(fresh);
-        *out = s;
-        return LUAFLOW_OK;
-    }
+    return s != NULL ? s : fresh;
+}
 
-    int rc = open_store(fresh, err);
-    if (rc != LUAFLOW_OK)
-        shut_store(fresh);
+/* Shuts and frees one that has no users. */
+static void leave(lf_store *s)
+{
+    shut_store(s); /* still registered: who opens it now waits */
     pthread_mutex_lock(&registry_lock);
-    if (rc == LUAFLOW_OK)
-        fresh->users = 1;
-    else
-        unregister(fresh);
+    unregister(s);
     pthread_cond_broadcast(&registry_changed);
     pthread_mutex_unlock(&registry_lock);
-    if (rc != LUAFLOW_OK)
-        free_store(fresh);
-    else
-        *out = fresh;
-    return rc;
+    free_store(s);
+}
+
+/* Takes `fresh`. The store that is open already, or `fresh`, opened. */
+static int share_store(lf_store *fresh, lf_store **out, luaflow_error *err)
+{
+    bool is_new;
+    lf_store *s = enter(fresh, &is_new);
+    lf_inside_enter(s);
+    int rc = is_new ? open_store(s, err) : LUAFLOW_OK;
+    lf_inside_leave();
+    if (rc != LUAFLOW_OK) {
+        leave(s);
+        return rc;
+    }
+    if (is_new) {
+        pthread_mutex_lock(&registry_lock);
+        s->users = 1;
+        pthread_cond_broadcast(&registry_changed);
+        pthread_mutex_unlock(&registry_lock);
+    }
+    *out = s;
+    return LUAFLOW_OK;
 }
 
 static bool is_empty(const char *dir)
@@ -479,7 +528,8 @@ static int find_store(const char *dir, bool create, struct stat *st, luaflow_err
     return rc;
 }
 
-int lf_store_open(const char *dir, bool create, lf_store **out, luaflow_error *err)
+/* Makes the handle of the store in `dir`, not opened. */
+static int find_handle(const char *dir, bool create, lf_store **out, luaflow_error *err)
 {
     size_t size = strlen(dir);
     if (size == 0)
@@ -491,12 +541,17 @@ int lf_store_open(const char *dir, bool create, lf_store **out, luaflow_error *e
         return lf_fail_memory(err);
     struct stat st;
     int rc = find_store(plain, create, &st, err);
-    if (rc == LUAFLOW_OK) {
-        lf_store *fresh = new_store(plain, &st);
-        rc = fresh == NULL ? lf_fail_memory(err) : share_store(fresh, out, err);
-    }
+    if (rc == LUAFLOW_OK && (*out = new_store(plain, &st)) == NULL)
+        rc = lf_fail_memory(err);
     free(plain);
     return rc;
+}
+
+int lf_store_open(const char *dir, bool create, lf_store **out, luaflow_error *err)
+{
+    lf_store *fresh;
+    int rc = find_handle(dir, create, &fresh, err);
+    return rc == LUAFLOW_OK ? share_store(fresh, out, err) : rc;
 }
 
 void lf_store_close(lf_store *s)
@@ -508,17 +563,64 @@ void lf_store_close(lf_store *s)
     pthread_mutex_unlock(&registry_lock);
     if (!last)
         return;
-    shut_store(s); /* still registered: who opens it now waits */
-    pthread_mutex_lock(&registry_lock);
-    unregister(s);
-    pthread_cond_broadcast(&registry_changed);
-    pthread_mutex_unlock(&registry_lock);
-    free_store(s);
+    leave(s);
 }
 
 const char *lf_store_dir(const lf_store *s) { return s->dir; }
 
 const char *lf_store_library(void) { return mdb_version(NULL, NULL, NULL); }
+
+/* ---- its file, for those who read it page by page ---- */
+
+int lf_pin_open(const char *dir, lf_pin *out, luaflow_error *err)
+{
+    *out = (lf_pin){.fd = -1};
+    lf_store *fresh;
+    int rc = find_handle(dir, false, &fresh, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    out->store = enter(fresh, &out->is_alone);
+    if (!out->is_alone) {
+        int code = mdb_env_get_fd(out->store->env, &out->fd);
+        return code == 0 ? LUAFLOW_OK : lf_lmdb_fail(out->store->dir, "open", code, err);
+    }
+    rc = check_file(out->store->dir, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    char *path;
+    if (asprintf(&path, "%s/data.mdb", out->store->dir) < 0)
+        return lf_fail_memory(err);
+    out->fd = open(path, O_RDONLY | O_CLOEXEC);
+    free(path);
+    return out->fd >= 0 ? LUAFLOW_OK : lf_lmdb_fail(out->store->dir, "open", errno, err);
+}
+
+int lf_pin_begin(lf_pin *p, uint64_t *txn, luaflow_error *err)
+{
+    int rc = p->store->env != NULL ? 0 : open_as_allowed(p->store);
+    if (rc == 0 && p->txn != NULL) {
+        mdb_txn_abort(p->txn);
+        p->txn = NULL;
+    }
+    if (rc == 0)
+        rc = begin_reading(p->store->env, &p->txn);
+    if (rc != 0)
+        return lf_lmdb_fail(p->store->dir, "open", rc, err);
+    *txn = mdb_txn_id(p->txn);
+    return LUAFLOW_OK;
+}
+
+void lf_pin_close(lf_pin *p)
+{
+    if (p->txn != NULL)
+        mdb_txn_abort(p->txn);
+    if (p->is_alone && p->fd >= 0)
+        close(p->fd);
+    if (p->is_alone)
+        leave(p->store);
+    else
+        lf_store_close(p->store); /* accepts NULL */
+}
 
 /* ---- views ---- */
 
@@ -540,12 +642,12 @@ int lf_view_begin(lf_store *s, lf_view **out, luaflow_error *err)
     if (rc != LUAFLOW_OK)
         return rc;
     lf_view *v = take_idle(s);
-    if (v != NULL) {
+    if (v == NULL && (v = calloc(1, sizeof *v)) == NULL)
+        return lf_fail_memory(err);
+    lf_inside_enter(s);
+    if (v->store != NULL) {
         rc = mdb_txn_renew(v->txn);
     } else {
-        v = calloc(1, sizeof *v);
-        if (v == NULL)
-            return lf_fail_memory(err);
         v->store = s;
         v->is_reading = true;
         rc = begin_reading(s->env, &v->txn);
@@ -554,6 +656,7 @@ int lf_view_begin(lf_store *s, lf_view **out, luaflow_error *err)
         rc = mdb_cursor_renew(v->txn, v->tasks);
     v->next_task = 0;
     if (rc != 0) {
+        lf_inside_leave();
         free_view(v);
         return lf_lmdb_fail(s->dir, "read", rc, err);
     }
@@ -566,6 +669,7 @@ void lf_view_end(lf_view *v)
     if (v == NULL)
         return;
     lf_store *s = v->store;
+    lf_inside_leave();
     mdb_txn_reset(v->txn);
     pthread_mutex_lock(&s->idle_lock);
     bool keep = s->n_idle < IDLE_VIEWS;

@@ -22,6 +22,10 @@ void lf_store_close(lf_store *s);
 
 const char *lf_store_dir(const lf_store *s);
 
+/* The directory of the store that this thread is reading or writing just now, or NULL. Where
+ * a signal of a fault finds one, the store is damaged. Async-signal-safe. */
+const char *lf_store_inside(void);
+
 /* ---- reading ---- */
 
 /* A snapshot. Belongs to the thread that began it; short, never held while Lua
@@ -142,6 +146,25 @@ int lf_write_tags(lf_write *w, uint32_t run, uint32_t n_tags, lf_slice tags, lua
 /* Reads what this transaction sees: a view that ends with it (do not end it). What it gives
  * is borrowed until the next write only. */
 lf_view *lf_write_view(lf_write *w);
+
+/* ---- verifying ---- */
+
+/* Something that is wrong. Slices and text are good until the function returns that hears it. */
+typedef struct lf_finding {
+    uint32_t run, task;   /* 0: of none */
+    uint32_t step;        /* a number of the run's graph, or LF_ANY */
+    lf_slice place, name; /* of the task, of the artifact; empty where there is none */
+    lf_slice description; /* the flow of the run, as far as it can be read: canonical bytes */
+    const char *text;     /* the rest of the sentence that begins with the above */
+} lf_finding;
+
+typedef void (*lf_finding_fn)(void *payload, const lf_finding *finding);
+
+/* Reads all there is in the store in `dir` and tells what is wrong with it. Reads the file by
+ * itself, not through its map: no damage can harm the process. Sees one moment; what is written
+ * meanwhile is no finding. LUAFLOW_OK when all could be looked at, whatever was found. */
+int lf_store_verify(const char *dir, lf_finding_fn tell, void *payload, luaflow_verified *sum,
+                    luaflow_error *err);
 
 /* "LMDB 0.9.24: (date)". */
 const char *lf_store_library(void);

@@ -5,9 +5,9 @@
 #include <assert.h>
 #include <stdio.h>
 
-enum { PLAIN = 0, CHUNKED = 1 };
-
-#define CHUNK   ((size_t)4 << 20)  /* contiguous free pages for so much are easily found */
+#define PLAIN   LF_BLOB_PLAIN
+#define CHUNKED LF_BLOB_CHUNKED
+#define CHUNK   LF_BLOB_CHUNK
 #define AT_ONCE LF_BLOB_AT_ONCE
 
 static void key_blob(lf_entry_key *k, const lf_key *key, uint8_t salt)

@@ -162,15 +162,20 @@ int lf_entry_fail(const lf_view *v, enum lf_table t, MDB_val key, luaflow_error 
     }
 }
 
-int lf_entry_unseal(const lf_view *v, enum lf_table t, MDB_val key, MDB_val data, lf_slice *out,
-                    luaflow_error *err)
+bool lf_entry_sound(enum lf_table t, MDB_val key, MDB_val data, lf_slice *out)
 {
     const uint8_t *at = data.mv_data;
     if (data.mv_size < LF_SEAL ||
         get_u32(at) != seal_of(t, key, at + LF_SEAL, data.mv_size - LF_SEAL))
-        return lf_entry_fail(v, t, key, err);
+        return false;
     *out = lf_slice_of(at + LF_SEAL, data.mv_size - LF_SEAL);
-    return LUAFLOW_OK;
+    return true;
+}
+
+int lf_entry_unseal(const lf_view *v, enum lf_table t, MDB_val key, MDB_val data, lf_slice *out,
+                    luaflow_error *err)
+{
+    return lf_entry_sound(t, key, data, out) ? LUAFLOW_OK : lf_entry_fail(v, t, key, err);
 }
 
 int lf_entry_get(const lf_view *v, enum lf_table t, const lf_entry_key *k, lf_slice *out,

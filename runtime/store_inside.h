@@ -33,6 +33,7 @@ enum lf_table {
 extern const char *const lf_table_names[LF_TABLES];
 
 enum {
+    LF_STORE_VERSION = 2,
     LF_MAX_READERS = 1024,
     LF_NAME_MAX = 128, /* of flows and tags; LMDB's keys end at 511 bytes */
     LF_SEAL = 4,
@@ -89,11 +90,32 @@ int lf_disk_fail(const char *dir, const char *doing, const char *what, const cha
 int lf_damage_fail(const lf_view *v, luaflow_error *err, const char *what, ...) LF_PRINTF(3, 4);
 int lf_entry_fail(const lf_view *v, enum lf_table t, MDB_val key, luaflow_error *err);
 
+/* Around all that reads or writes the map: see lf_store_inside. They nest. */
+void lf_inside_enter(const lf_store *s);
+void lf_inside_leave(void);
+
 /* LUAFLOW_ESTORE after a fork(). */
 int lf_process_check(const lf_store *s, luaflow_error *err);
 
 /* Whether data.mdb is as long as it must be. Called while a read transaction is open. */
 int lf_pages_check(const lf_store *s, luaflow_error *err);
+
+/* ---- the file, for those who read it page by page ---- */
+
+/* Others of this process that open the store wait while one is held, unless it was open before
+ * (then `is_alone` is false): nothing of what the file says is believed. */
+typedef struct lf_pin {
+    lf_store *store;
+    MDB_txn *txn;
+    int fd;
+    bool is_alone;
+} lf_pin;
+
+/* lf_pin_close, also after a failure. */
+int lf_pin_open(const char *dir, lf_pin *out, luaflow_error *err);
+/* Holds the newest snapshot instead of the one held: its pages stay as they are. */
+int lf_pin_begin(lf_pin *p, uint64_t *txn, luaflow_error *err);
+void lf_pin_close(lf_pin *p);
 
 /* ---- keys ---- */
 
@@ -156,6 +178,9 @@ static inline lf_entry_key run_key(uint32_t run, uint8_t part)
 
 /* ---- entries ---- */
 
+enum { LF_BLOB_PLAIN = 0, LF_BLOB_CHUNKED = 1 }; /* what a blob's entry begins with */
+#define LF_BLOB_CHUNK ((size_t)4 << 20) /* contiguous free pages for so much are easily found */
+
 /* The value behind `k`, its seal checked. LUAFLOW_ENOTFOUND without a sentence when
  * there is none. */
 int lf_entry_get(const lf_view *v, enum lf_table t, const lf_entry_key *k, lf_slice *out,
@@ -164,7 +189,10 @@ int lf_entry_get(const lf_view *v, enum lf_table t, const lf_entry_key *k, lf_sl
 /* lf_entry_get of a task, fast for tasks that lie close to the last one. */
 int lf_entry_get_task(lf_view *v, const lf_entry_key *k, lf_slice *out, luaflow_error *err);
 
-/* The same for what a cursor found. */
+/* Whether the seal is right; the value behind it. */
+bool lf_entry_sound(enum lf_table t, MDB_val key, MDB_val data, lf_slice *out);
+
+/* The same for what a cursor found, with a sentence. */
 int lf_entry_unseal(const lf_view *v, enum lf_table t, MDB_val key, MDB_val data, lf_slice *out,
                     luaflow_error *err);
 

@@ -19,8 +19,10 @@ int lf_write_begin(lf_store *s, lf_write **out, luaflow_error *err)
     if (w == NULL)
         return lf_fail_memory(err);
     w->view.store = s;
+    lf_inside_enter(s);
     rc = mdb_txn_begin(s->env, NULL, 0, &w->view.txn);
     if (rc != 0) {
+        lf_inside_leave();
         free(w);
         return lf_lmdb_fail(s->dir, "write", rc, err);
     }
@@ -58,6 +60,7 @@ void lf_write_abort(lf_write *w)
         return;
     close_tasks(w);
     mdb_txn_abort(w->view.txn);
+    lf_inside_leave();
     lf_bytes_fini(&w->scratch);
     free(w);
 }

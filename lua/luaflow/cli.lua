@@ -32,6 +32,7 @@ local COMMANDS = {
   { "get", "write one artifact as it is" },
   { "logs", "show what tasks printed" },
   { "tag", "add, remove or list tags of a run" },
+  { "verify", "read everything stored and say what is damaged" },
   { "version", "show the versions of luaflow and its libraries" },
 }
 
@@ -142,6 +143,22 @@ function cli.whole_number(least, most)
     local n = text:find("^%d+$") and tonumber(text)
     if n and n >= least and n <= most then return n end
     return nil, ("'%s' is not a whole number from %d to %d"):format(text, least, most)
+  end
+end
+
+--- "1,204 tasks", "1 task".
+function cli.count(n, noun)
+  local text = ("%d"):format(n):reverse():gsub("(%d%d%d)", "%1,"):reverse():gsub("^,", "")
+  return ("%s %s%s"):format(text, noun, n == 1 and "" or "s")
+end
+
+--- "12.4 MB"
+function cli.size(bytes)
+  local units = { "kB", "MB", "GB", "TB" }
+  if bytes < 1000 then return cli.count(bytes, "byte") end
+  for i, unit in ipairs(units) do
+    bytes = bytes / 1000
+    if bytes < 999.95 or i == #units then return ("%.1f %s"):format(bytes, unit) end
   end
 end
 

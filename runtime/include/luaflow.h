@@ -376,6 +376,42 @@ LUAFLOW_API int luaflow_log_read(luaflow *rt, uint64_t run, uint64_t task, luafl
 LUAFLOW_API int luaflow_logs_list(luaflow *rt, uint64_t run, uint64_t after, uint64_t *numbers,
                                   uint32_t *steps, size_t max, size_t *n, luaflow_error *err);
 
+/* ---- the store itself ------------------------------------------------ */
+
+/* Something that is wrong with a store, and whom it hurts. */
+typedef struct luaflow_finding {
+    size_t size;
+    uint64_t run, task;   /* 0: it is not about a single one */
+    const char *step;     /* or NULL */
+    const char *path;     /* of the task, or NULL */
+    const char *artifact; /* or NULL */
+    const char *text;     /* a sentence that says all of it */
+} luaflow_finding;
+
+typedef void (*luaflow_finding_fn)(void *payload, const luaflow_finding *finding);
+
+/* What luaflow_verify looked at. Artifacts are counted where they were written. */
+typedef struct luaflow_verified {
+    uint64_t runs, tasks, artifacts, blobs;
+    uint64_t bytes;    /* of all that is in use */
+    uint64_t findings;
+} luaflow_verified;
+
+/* Reads every record and every value of the store in the directory `store`, recomputes every
+ * key, follows every reference, and tells `tell` (may be NULL) what is wrong. Works beside
+ * whatever is running: it sees the store as it is when it begins. Reads the file by itself, page
+ * by page, so that it is safe on any damage; does nothing but read. Any thread; where this process
+ * has not opened the store already, opening it waits until this returns.
+ * LUAFLOW_OK when all could be looked at, whatever was found. LUAFLOW_ENOTFOUND when there is no
+ * store. */
+LUAFLOW_API int luaflow_verify(const char *store, luaflow_finding_fn tell, void *payload,
+                               luaflow_verified *sum, luaflow_error *err);
+
+/* The directory of the store that this thread is reading or writing at this moment, or NULL.
+ * Async-signal-safe: a host that handles SIGSEGV, SIGBUS, SIGFPE and SIGABRT can tell by it that a
+ * damaged store is to blame. */
+LUAFLOW_API const char *luaflow_inside_store(void);
+
 /* ---- one step alone --------------------------------------------------- */
 
 typedef struct luaflow_left {
