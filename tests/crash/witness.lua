@@ -31,7 +31,19 @@ function witness.call(at, words, options)
   options = options or {}
   options.environment = options.environment or {}
   table.insert(options.environment, 1, "LUAFLOW_EXE=" .. support.command)
+  table.insert(options.environment, 1, "PROVE_CASE=" .. at.dir)
   return at:call(words, options)
+end
+
+--- No process that a call in `at` started is left; a moment is given them.
+function witness.check_orphans(at)
+  local left
+  for _ = 1, 100 do
+    left = support.shell(("grep -lsa 'PROVE_CASE=%s' /proc/[0-9]*/environ"):format(at.dir))
+    if left == "" then return end
+    support.sleep(0.02)
+  end
+  fail("these processes are left: %s", support.shell("ps -o pid,stat,args " .. left:gsub("%D+", " ")))
 end
 
 --- Calls the command, which must succeed; what it prints.

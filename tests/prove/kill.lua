@@ -35,6 +35,7 @@ local function prove_one(flow, at, r)
   if call.has_hung then witness.fail "the run hangs" end
   local promise = witness.promises(call.out)
   if call.code == 0 then promise.status = "done" end
+  witness.check_orphans(at)
   local run = flow:look(at, "store", promise)
   if run and run.status == "done" then
     flow:check_whole(run)
