@@ -146,9 +146,13 @@ static bool tells_itself(const lf_task *live) { return live != NULL && live->ori
 static int stored_input(lf_view *view, const lf_task *t, uint32_t slot, const lf_task *live,
                         uint32_t *run, lf_task_record *record, luaflow_error *err)
 {
-    *run = live != NULL ? live->origin_run : t->batch->facts->run;
-    uint32_t number = live != NULL ? live->origin_task : t->join->numbers[slot];
-    int rc = lf_view_task(view, *run, number, record, err);
+    int rc = LUAFLOW_OK;
+    *run = t->batch->facts->run;
+    if (live != NULL)
+        *record = (lf_task_record){.flags = LF_TASK_REUSED, .origin_run = live->origin_run,
+                                   .origin_task = live->origin_task};
+    else
+        rc = lf_view_task(view, *run, t->join->numbers[slot], record, err);
     return rc == LUAFLOW_OK ? lf_view_resolve(view, run, record, err) : rc;
 }
 

@@ -578,16 +578,18 @@ typedef struct logged {
     size_t n;
 } logged;
 
-/* Adds reused tasks above `after` where the task that they reuse has a log, up to `max` in all. */
-static int add_reused(lf_view *v, uint32_t run, uint32_t after, size_t max, logged *l, luaflow_error *err)
+/* Adds reused tasks above `after`, up to `last`, where the task that they reuse has a log; at most
+ * `max`. */
+static int add_reused(lf_view *v, uint32_t run, uint32_t after, uint32_t last, size_t max, logged *l,
+                      luaflow_error *err)
 {
     enum { PAGE = 1024 };
     uint32_t *page = malloc(PAGE * sizeof *page);
     size_t n = PAGE;
     int rc = page == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
-    while (rc == LUAFLOW_OK && n == PAGE && l->n < max) {
+    while (rc == LUAFLOW_OK && n == PAGE && l->n < max && after < last) {
         rc = lf_view_tasks(v, run, LF_ANY, false, after, page, PAGE, &n, err);
-        for (size_t i = 0; rc == LUAFLOW_OK && i < n && l->n < max; i++) {
+        for (size_t i = 0; rc == LUAFLOW_OK && i < n && l->n < max && page[i] <= last; i++) {
             lf_task_record task;
             uint32_t first, step;
             size_t found = 0;
@@ -600,6 +602,8 @@ static int add_reused(lf_view *v, uint32_t run, uint32_t after, size_t max, logg
                 l->steps[l->n++] = task.step;
             }
         }
+        if (n > 0 && page[n - 1] > last)
+            break;
     }
     free(page);
     return rc;
@@ -638,8 +642,9 @@ int luaflow_logs_list(luaflow *rt, uint64_t wide, uint64_t after, uint64_t *numb
     rc = lf_view_run(v, run, &record, NULL, err);
     if (rc == LUAFLOW_OK && after < UINT32_MAX)
         rc = lf_view_logs(v, run, (uint32_t)after, own.tasks, own.steps, max, &own.n, err);
+    uint32_t last = own.n == max && max > 0 ? own.tasks[max - 1] : UINT32_MAX; /* of this page */
     if (rc == LUAFLOW_OK && after < UINT32_MAX && record.origin != 0)
-        rc = add_reused(v, run, (uint32_t)after, max, &reused, err);
+        rc = add_reused(v, run, (uint32_t)after, last, max, &reused, err);
     lf_view_end(v);
     if (rc == LUAFLOW_OK)
         *n = merge_logged(&own, &reused, numbers, steps, max);

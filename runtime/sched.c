@@ -331,6 +331,8 @@ static bool is_before_join(const run *r, const lf_task *t)
 /* Seconds between this attempt of a step, counted from 0, and the next. */
 static double delay_after(const lf_attributes *a, uint32_t attempt)
 {
+    if (a->retry_delay == 0)
+        return 0; /* times a backoff that has grown without bound, too */
     double backoff = a->retry_backoff == 0 ? 1 : a->retry_backoff;
     double delay = a->retry_delay * pow(backoff, attempt);
     return delay < LONGEST_DELAY ? delay : LONGEST_DELAY;

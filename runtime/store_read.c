@@ -50,7 +50,9 @@ int lf_view_base(lf_view *v, uint32_t run, const lf_task_record *task, lf_task_r
 {
     uint32_t of = task->flags & LF_TASK_FAR ? task->base_run : run;
     int rc = lf_view_task(v, of, task->base, base, err);
-    if (rc == LUAFLOW_ENOTFOUND || (rc == LUAFLOW_OK && base->base != 0))
+    bool is_none = rc == LUAFLOW_OK &&
+                   (base->base != 0 || base->flags & (LF_TASK_REUSED | LF_TASK_FAILED));
+    if (rc == LUAFLOW_ENOTFOUND || is_none)
         return lf_damage_fail(v, err, "task %u of run %u, on which another stands,", task->base, of);
     return rc;
 }

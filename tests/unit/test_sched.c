@@ -587,6 +587,23 @@ TEST(a_task_that_fails_is_tried_again_and_every_attempt_is_kept)
     drop_world(&w);
 }
 
+TEST(a_delay_of_nothing_stays_one_however_it_grows)
+{
+    world w;
+    run r = {0};
+    make_world(&w);
+    start_run(&w, &r, "start = { retry = { times = 3, backoff = 1e300 } }");
+    for (uint32_t i = 0; i < 3; i++) {
+        lf_batch *b = take(&w, "start");
+        CHECK_INT(b->tasks[0].attempt, i);
+        break_down(&w, b);
+    }
+    succeed(&w, take(&w, "start"));
+    check_ends(&w, &r, LUAFLOW_DONE);
+    drop_run(&r);
+    drop_world(&w);
+}
+
 TEST(a_task_without_attempts_left_fails_the_run)
 {
     world w;

@@ -889,16 +889,19 @@ TEST(a_reused_task_that_leads_nowhere_is_damage_that_is_named)
         {{.flags = LF_TASK_REUSED, .origin_run = 2, .origin_task = 9}, "task 9 of run 2, which another reuses,"},
         {{.flags = LF_TASK_FAR, .base = 1, .base_run = 8}, "task 1 of run 8, on which another stands,"},
         {{.flags = LF_TASK_FAR, .base = 2, .base_run = 1}, "task 2 of run 1, on which another stands,"},
+        {{.flags = LF_TASK_FAR, .base = 1, .base_run = 2}, "task 1 of run 2, on which another stands,"},
+        {{.flags = LF_TASK_FAR, .base = 9, .base_run = 2}, "task 9 of run 2, on which another stands,"},
     };
+    enum { N = sizeof tasks / sizeof tasks[0] };
     lf_store *s = fresh_store();
     put_reused(s);
     lf_write *w = write_to(s);
     put_task(w, 2, 9, &(lf_task_record){.flags = LF_TASK_FAILED});
-    for (uint32_t i = 0; i < 6; i++)
+    for (uint32_t i = 0; i < N; i++)
         put_task(w, 3, i + 1, &tasks[i].record);
     commit(w);
     lf_view *v = view_of(s);
-    for (uint32_t i = 0; i < 6; i++) {
+    for (uint32_t i = 0; i < N; i++) {
         lf_task_record t;
         lf_ref ref;
         bool found;
