@@ -2,6 +2,7 @@
 #ifndef LF_ISOLATE_INSIDE_H
 #define LF_ISOLATE_INSIDE_H
 
+#include "flow.h"
 #include "isolate.h"
 #include "wire.h"
 
@@ -35,5 +36,40 @@ bool lf_child_end(lf_child *c, int *status);
 
 /* Frees what remains. Accepts NULL. */
 void lf_child_free(lf_child *c);
+
+/* ---- one attempt ---- */
+
+typedef enum lf_stage { LF_STARTING, LF_BEGUN, LF_ENDING } lf_stage;
+
+typedef struct lf_attempt {
+    lf_child *c;
+    lf_world *world;         /* of the open task */
+    lf_log *log;
+    lf_who who;
+    double timeout;          /* seconds, or 0 */
+    lf_stage stage;
+    uint64_t deadline;       /* of this stage; UINT64_MAX: none */
+    bool greeted, merged, over;
+    bool succeeded, failed;  /* as the child says */
+    bool timed_out;
+    lf_failure failure;
+    luaflow_error problem;   /* why what it left cannot be kept, or it cannot be talked to */
+    lf_slice *names;         /* of what it left; the envelope borrows them */
+    uint32_t n_names, names_room;
+    lf_bytes head, block;    /* scratch */
+} lf_attempt;
+
+/* isolate_talk.c: what is said to the child at first. */
+void lf_attempt_tell(lf_attempt *a, const lf_flow *flow, const lf_attributes *attributes);
+
+/* isolate_talk.c: hears one frame: answers a question, takes what the step leaves. */
+void lf_attempt_hear(lf_attempt *a, const lf_frame *f);
+
+/* isolate_talk.c: the conversation ends: `a->problem` says why, and goes before what the child
+ * says. */
+void lf_attempt_hang_up(lf_attempt *a, int code, const char *sentence);
+
+/* isolate_talk.c: reads what the child and its own children have printed by now. */
+void lf_attempt_drain(lf_attempt *a);
 
 #endif
