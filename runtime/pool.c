@@ -93,12 +93,16 @@ static void tell_start(lf_facts *facts, lf_task *t)
  * takes over all the same: who resumes it finds what its origin had done. */
 static void replay_batch(const worker *w, lf_batch *b)
 {
+    lf_view *view;
+    if (lf_view_begin(w->pool->store, &view, &b->error) != LUAFLOW_OK)
+        return;
     for (uint32_t i = 0; i < b->n && b->error.code == LUAFLOW_OK; i++) {
         bool reused;
-        lf_replay_task(w->pool->store, &b->tasks[i], &reused, &b->error);
+        lf_replay_task(view, &b->tasks[i], &reused, &b->error);
         if (reused)
             count(b->facts, &b->tasks[i]);
     }
+    lf_view_end(view);
 }
 
 /* In this thread's own state; false when there is none. */

@@ -514,11 +514,10 @@ static int take_over(const lf_replay *r, lf_view *v, const entry *e, lf_task *t,
     return rc;
 }
 
-int lf_replay_task(lf_store *store, lf_task *t, bool *reused, luaflow_error *err)
+int lf_replay_task(lf_view *v, lf_task *t, bool *reused, luaflow_error *err)
 {
     const lf_replay *r = t->batch->facts->replay;
     lf_bytes bytes = {0};
-    lf_view *v = NULL;
     *reused = false;
     lf_task_place(t, &bytes);
     lf_slice place = lf_slice_of(bytes.data, bytes.size);
@@ -526,11 +525,7 @@ int lf_replay_task(lf_store *store, lf_task *t, bool *reused, luaflow_error *err
     const entry *e = find_taken(r, first_slot(r, hash), hash);
     int rc = bytes.failed ? lf_fail_memory(err) : LUAFLOW_OK;
     if (rc == LUAFLOW_OK && e != NULL)
-        rc = lf_view_begin(store, &v, err);
-    if (rc == LUAFLOW_OK && e != NULL) {
         rc = take_over(r, v, e, t, place, reused, err);
-        lf_view_end(v);
-    }
     lf_bytes_fini(&bytes);
     return rc;
 }

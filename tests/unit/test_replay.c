@@ -237,12 +237,20 @@ static lf_task *task_at(const char *path)
     return t;
 }
 
+static int replay_task(lf_store *s, lf_task *t, bool *is_reused, luaflow_error *err)
+{
+    lf_view *v = view_of(s);
+    int rc = lf_replay_task(v, t, is_reused, err);
+    lf_view_end(v);
+    return rc;
+}
+
 /* Whether it is taken over; it is sealed then. */
 static bool take_over(lf_task *t)
 {
     bool reused = false;
     luaflow_error err = LUAFLOW_ERROR_INIT;
-    if (lf_replay_task(store, t, &reused, &err) != LUAFLOW_OK)
+    if (replay_task(store, t, &reused, &err) != LUAFLOW_OK)
         fail_msg("%s", luaflow_error_text(&err));
     CHECK_INT(t->outcome, reused ? LF_SUCCEEDED : LF_UNSTARTED);
     CHECK_INT(t->origin_run != 0, reused);
@@ -302,11 +310,11 @@ static void check_unusable(const char *path, const char *words)
     bool said = true;
     luaflow_error err = LUAFLOW_ERROR_INIT;
     lf_task *t = task_at(path);
-    CHECK_INT(lf_replay_task(store, t, &said, &err), LUAFLOW_ESTORE);
+    CHECK_INT(replay_task(store, t, &said, &err), LUAFLOW_ESTORE);
     CHECK(!said);
     CHECK_INT(t->outcome, LF_UNSTARTED);
     check_says(&err, words);
-    CHECK_INT(lf_replay_task(store, t, &said, NULL), LUAFLOW_ESTORE);
+    CHECK_INT(replay_task(store, t, &said, NULL), LUAFLOW_ESTORE);
     lf_task_drop(t);
 }
 
@@ -1375,7 +1383,7 @@ TEST(records_that_make_no_sense_harm_nobody)
             lf_task *last = NULL;
             snprintf(path, sizeof path, "%s%s", lf_graph_step(lf_flow_graph(flow), i / 6)->name, places[i % 6]);
             lf_task *t = task_at(path);
-            lf_replay_task(store, t, &is_reused, NULL);
+            replay_task(store, t, &is_reused, NULL);
             if (is_reused) {
                 lf_task *child = task_at("start");
                 child->parent = lf_task_hold(t);
