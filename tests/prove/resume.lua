@@ -8,6 +8,7 @@
 ---   * what the store shows as done is what it is in the run in peace,
 ---   * what was announced as finished is done,
 ---   * what was done before a resume is not executed again, but for what the resume names,
+---   * a run that was resumed and not killed has all that its origin had done,
 ---   * nothing is executed twice in the same run.
 local generate = require "generate"
 local place = require "place"
@@ -201,7 +202,20 @@ function Proof:check_executed(call, run, origin, step)
   if run.said.reused ~= reused then fail("run %d says it reused %d tasks: %d", run.id, run.said.reused, reused) end
 end
 
-local STATUS = { [0] = "done", [1] = "failed", [130] = "interrupted", [137] = "interrupted" }
+-- However `run` ended, unless it was killed, it has all that its origin had done, but for the steps
+-- from `step` on.
+function Proof:check_taken_over(run, origin, step)
+  local again = step and self.flow.after[step] or {}
+  for _, path in ipairs(sorted_keys(origin.tasks)) do
+    local task = run.tasks[path]
+    if origin.tasks[path].status == "done" and not again[step_of(path)] and (not task or task.status ~= "done") then
+      fail("%s was done in run %d and is not in run %d", path, origin.id, run.id)
+    end
+  end
+end
+
+local KILLED = 137
+local STATUS = { [0] = "done", [1] = "failed", [130] = "interrupted", [KILLED] = "interrupted" }
 
 --- All that must hold after a call that ran or resumed the flow. Gives the new run, or nil
 --- where the call was ended before there was one.
@@ -230,6 +244,7 @@ function Proof:check_call(call, origin, step)
     end
   end
   self:check_done(run)
+  if origin and call.code ~= KILLED then self:check_taken_over(run, origin, step) end
   self:check_executed(call, run, origin, step)
   if run.status == "done" then self:check_whole(run) end
   return run
