@@ -197,6 +197,7 @@ static const char *check_key(const token *t)
     switch (t->kind) {
     case STRING:
     case BINARY:
+        return t->bytes.size > BIGGEST ? "a string longer than Lua's" : NULL;
     case BOOLEAN:
         return NULL;
     case NUMBER:
@@ -244,7 +245,7 @@ static const char *check_class(lf_slice bytes, unsigned depth)
     lf_reader in = lf_reader_of(bytes.data, bytes.size);
     token t;
     const char *why = read_token(&in, &t);
-    if (why == NULL && !(is_string(&t) && is_right_kind(&t)))
+    if (why == NULL && (in.bad || !is_string(&t) || !is_right_kind(&t)))
         why = "a class without a name";
     if (why == NULL)
         why = read_token(&in, &t);
@@ -585,7 +586,7 @@ const char *lf_codec_kind(lf_slice bytes, char *buffer, size_t size)
 {
     lf_reader in = lf_reader_of(bytes.data, bytes.size);
     token t;
-    if (lf_codec_skip(bytes) != bytes.size || read_token(&in, &t) != NULL) {
+    if (bytes.size == 0 || lf_codec_skip(bytes) != bytes.size || read_token(&in, &t) != NULL) {
         snprintf(buffer, size, "something damaged");
         return buffer;
     }

@@ -71,7 +71,7 @@ local function sorted_keys(t)
     local rank_a, rank_b = rank[type(a)] or 4, rank[type(b)] or 4
     if rank_a ~= rank_b then return rank_a < rank_b end
     if rank_a <= 2 then return a < b end
-    return tostring(a) < tostring(b)
+    return type(a) < type(b) -- a message calls them by that alone
   end)
   return keys
 end
@@ -555,14 +555,15 @@ end
 
 local function read_param(name, raw, problems)
   local param = { name = name }
-  local function bad(format, ...) problems:add(nil, "parameter '%s' " .. format, name, ...) end
+  local name_shown = type(name) == "string" and name or shown(name)
+  local function bad(format, ...) problems:add(nil, "parameter '%s' " .. format, name_shown, ...) end
   local wrong = param_name_problem(name)
   if wrong then problems:add(nil, "%s", wrong) end
   if type(raw) ~= "table" then
-    bad("is %s; write %s = { default = %s }", kind_of(raw), tostring(name), shown(raw))
+    bad("is %s; write %s = { default = %s }", kind_of(raw), name_shown, shown(raw))
     return param
   end
-  problems:unknown_keys(nil, ("parameter '%s'"):format(tostring(name)), raw, PARAM_KEYS)
+  problems:unknown_keys(nil, ("parameter '%s'"):format(name_shown), raw, PARAM_KEYS)
   take(raw, param, "help", "string", bad)
   take(raw, param, "separator", "string", bad)
   if param.separator == "" then

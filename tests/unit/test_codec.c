@@ -832,6 +832,7 @@ TEST(kinds_are_words_for_a_message)
     check_kind("c70c14010000000200000003000000", "an FFI array (int32_t[3])");
     check_kind("cb7ff8000000000000", "the number nan");
     check_kind("92a161", "something damaged");
+    check_kind("", "something damaged");
 }
 
 TEST(encoding_appends)
