@@ -1,5 +1,5 @@
 # What ctest runs. Labels: unit (C rooms), spec (the Lua library), flows (whole runs of
-# the command), crash (stores whose disk fails), prove (a few cases of what ./dev prove does at
+# the command), fuzz (bytes that somebody else made), crash (stores whose disk fails), prove (a few cases of what ./dev prove does at
 # length), style (the source itself).
 
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
@@ -61,6 +61,8 @@ if(NOT LUAFLOW_SANITIZE)
     luaflow_test(spec/${name} spec 60 ${CMAKE_SOURCE_DIR}/tests/run_spec ${CMAKE_BINARY_DIR} ${file})
   endforeach()
 endif()
+
+include(cmake/fuzz.cmake)
 
 if(TARGET luaflow)
   file(GLOB files CONFIGURE_DEPENDS tests/flows/test_*.lua)
