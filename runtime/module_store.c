@@ -1,4 +1,4 @@
-/* module_store.c -- what is done with a store as a whole: verified. Knows nothing of the house but
+/* module_store.c -- what is done with a store as a whole: verified, pruned, compacted. Knows nothing of the house but
  * luaflow.h. Lives on the thread of the state that calls it. */
 #include "module_inside.h"
 
@@ -98,10 +98,48 @@ static int core_verify(lua_State *L)
     return 1;
 }
 
+/* rt:prune { keep =, flow =, older_than =, dry_run = } -> { runs =, tasks =, blobs =, bytes = } */
+static int runtime_prune(lua_State *L)
+{
+    lf_core_runtime *rt = lf_arg_runtime(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lf_core_refuse_inside(L, rt, "prune");
+    luaflow_prune_options options = LUAFLOW_PRUNE_OPTIONS_INIT;
+    options.keep = lf_option_count(L, 2, "keep");
+    options.flow = lf_option_string(L, 2, "flow");
+    options.older_than = lf_option_count(L, 2, "older_than");
+    options.dry_run = lf_option_boolean(L, 2, "dry_run");
+    lf_scratch *s = lf_scratch_new(L);
+    luaflow_pruned sum;
+    if (luaflow_prune(rt->handle, &options, &sum, &s->err) != LUAFLOW_OK)
+        return lf_scratch_fail(L, s);
+    lua_createtable(L, 0, 4);
+    lf_set_number(L, "runs", (double)sum.runs);
+    lf_set_number(L, "tasks", (double)sum.tasks);
+    lf_set_number(L, "blobs", (double)sum.blobs);
+    lf_set_number(L, "bytes", (double)sum.bytes);
+    return 1;
+}
+
+/* core.compact(store) -> size of its file before, size after */
+static int core_compact(lua_State *L)
+{
+    const char *store = luaL_checkstring(L, 1);
+    lf_scratch *s = lf_scratch_new(L);
+    uint64_t before, after;
+    if (luaflow_compact(store, &before, &after, &s->err) != LUAFLOW_OK)
+        return lf_scratch_fail(L, s);
+    lua_pushnumber(L, (double)before);
+    lua_pushnumber(L, (double)after);
+    return 2;
+}
+
 void lf_core_stores(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"verify", core_verify}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"verify", core_verify}, {"compact", core_compact}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"prune", runtime_prune}, {NULL, NULL}};
     static const luaL_Reg no_methods[] = {{NULL, NULL}};
+    lf_core_methods(L, LF_RUNTIME_TYPE, methods, NULL);
     lf_core_methods(L, LF_FINDINGS_TYPE, no_methods, findings_gc);
     lf_core_add(L, functions);
 }

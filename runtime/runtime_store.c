@@ -1,7 +1,10 @@
 /* runtime_store.c -- the part of luaflow.h that is about the store itself: what is wrong with it
  * is told by the names that a user knows. */
+#include "clock.h"
 #include "description.h"
 #include "runtime.h"
+
+#include <stdlib.h>
 
 /* ---- verifying ---- */
 
@@ -70,5 +73,136 @@ int luaflow_verify(const char *store, luaflow_finding_fn tell, void *payload, lu
     hearer h = {tell != NULL ? tell : hear_nothing, payload};
     return lf_store_verify(store, tell_finding, &h, sum, err);
 }
+
+/* ---- pruning ---- */
+
+typedef struct pruning {
+    luaflow *rt;
+    lf_prune_rule rule;
+    luaflow_pruned *sum;
+    uint32_t *runs; /* that go */
+    size_t n_runs, n_done;
+    lf_needed *needed;
+    lf_sweep sweep;
+    bool ended;
+} pruning;
+
+enum { RUNS_AT_ONCE = 512, NO_RUN = 0 };
+
+static bool is_alive(void *payload, uint32_t run) { return lf_owner_alive(payload, run); }
+
+static int begin(void *payload, lf_write *txn, luaflow_error *err)
+{
+    (void)payload;
+    return lf_prune_begin(txn, err);
+}
+
+static int unlink_some(void *payload, lf_write *txn, luaflow_error *err)
+{
+    pruning *p = payload;
+    size_t left = p->n_runs - p->n_done, n = left < RUNS_AT_ONCE ? left : RUNS_AT_ONCE;
+    int rc = lf_prune_unlink(txn, &p->rule, p->runs + p->n_done, n, p->sum, err);
+    p->n_done += n;
+    return rc;
+}
+
+static int sweep_some(void *payload, lf_write *txn, luaflow_error *err)
+{
+    pruning *p = payload;
+    return lf_prune_sweep(txn, p->needed, &p->sweep, p->sum, err);
+}
+
+static int end_some(void *payload, lf_write *txn, luaflow_error *err)
+{
+    pruning *p = payload;
+    return lf_prune_end(txn, &p->ended, err);
+}
+
+static int choose(pruning *p, luaflow_error *err)
+{
+    lf_view *v;
+    int rc = lf_view_begin(p->rt->store, &v, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    rc = lf_prune_choose(v, &p->rule, &p->runs, &p->n_runs, err);
+    lf_view_end(v);
+    return rc;
+}
+
+/* What the runs that stay need; without deleting anything, `gone` are those that would not. */
+static int mark(pruning *p, bool is_dry, luaflow_error *err)
+{
+    lf_view *v;
+    int rc = lf_view_begin(p->rt->store, &v, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    rc = lf_needed_new(v, p->runs, is_dry ? p->n_runs : 0, &p->needed, err);
+    if (rc == LUAFLOW_OK && is_dry) {
+        p->sum->runs = p->n_runs;
+        rc = lf_prune_count(v, p->needed, p->sum, err);
+    }
+    lf_view_end(v);
+    return rc;
+}
+
+static int prune_all(pruning *p, luaflow_error *err)
+{
+    lf_writer *w = p->rt->writer;
+    int rc = lf_writer_call(w, begin, p, err);
+    while (rc == LUAFLOW_OK && p->n_done < p->n_runs)
+        rc = lf_writer_call(w, unlink_some, p, err);
+    if (rc == LUAFLOW_OK)
+        rc = mark(p, false, err);
+    while (rc == LUAFLOW_OK && !p->sweep.done)
+        rc = lf_writer_call(w, sweep_some, p, err);
+    while (rc == LUAFLOW_OK && !p->ended)
+        rc = lf_writer_call(w, end_some, p, err);
+    return rc;
+}
+
+/* One process at a time: it has the byte of the run that never is. */
+static int claim(luaflow *rt, luaflow_error *err)
+{
+    int rc = lf_owner_claim(rt->owner, NO_RUN, err);
+    if (rc == LUAFLOW_OK || !lf_owner_alive(rt->owner, NO_RUN))
+        return rc;
+    luaflow_error_clear(err);
+    return lf_fail(err, LUAFLOW_ESTORE, "the store %s is being pruned by another process; wait for it",
+                   lf_store_dir(rt->store));
+}
+
+int luaflow_prune(luaflow *rt, const luaflow_prune_options *o, luaflow_pruned *sum, luaflow_error *err)
+{
+    uint64_t now = lf_now_us(), age = o->older_than < 1e10 ? (uint64_t)(o->older_than * 1e6) : now;
+    pruning p = {.rt = rt, .sum = sum};
+    p.rule = (lf_prune_rule){o->keep, o->flow, o->older_than <= 0 ? UINT64_MAX : age < now ? now - age : 0,
+                             is_alive, rt->owner};
+    *sum = (luaflow_pruned){0};
+    int rc = choose(&p, err);
+    if (rc == LUAFLOW_OK && o->dry_run) {
+        rc = mark(&p, true, err);
+    } else if (rc == LUAFLOW_OK) {
+        rc = lf_runtime_start(rt, NULL, err);
+        if (rc == LUAFLOW_OK && (rc = claim(rt, err)) == LUAFLOW_OK) {
+            rc = prune_all(&p, err);
+            lf_owner_release(rt->owner, NO_RUN);
+        }
+    }
+    lf_needed_free(p.needed);
+    free(p.runs);
+    return rc;
+}
+
+int luaflow_compact(const char *store, uint64_t *before, uint64_t *after, luaflow_error *err)
+{
+    luaflow_verified sum; /* a copy of damage would look sound */
+    int rc = luaflow_verify(store, NULL, NULL, &sum, err);
+    if (rc == LUAFLOW_OK && sum.findings > 0)
+        rc = lf_fail(err, LUAFLOW_ESTORE,
+                     "the store %s is damaged and stays as it is: run `luaflow verify` to see what it hurts", store);
+    return rc == LUAFLOW_OK ? lf_store_compact(store, before, after, err) : rc;
+}
+
+/* ---- faults ---- */
 
 const char *luaflow_inside_store(void) { return lf_store_inside(); }

@@ -11,6 +11,12 @@
 
 typedef struct lf_store lf_store;
 
+/* The key of an entry. */
+typedef struct lf_entry_key {
+    size_t size;
+    uint8_t bytes[136];
+} lf_entry_key;
+
 /* Opens the store in `dir`. When there is none, makes one (directory 0700; whole
  * or not at all) if `create`, else fails with LUAFLOW_ENOTFOUND. A directory that
  * may only be read is opened for reading. Opening the same store again in this
@@ -113,6 +119,11 @@ void lf_write_abort(lf_write *w);                     /* frees; accepts NULL */
 int lf_write_blob(lf_write *w, const lf_key *key, lf_slice bytes, uint8_t *salt,
                   luaflow_error *err);
 
+/* Whether blobs that were put in this transaction may be gone again, since it was committed in
+ * parts and somebody pruned in between: then all are to be put once more, and this is to be asked
+ * again. Until it is asked the transaction cannot be committed. */
+bool lf_write_was_pruned(lf_write *w);
+
 /* Puts a finished task's record (as lf_task_record_put wrote it). One that is there already is
  * never written again: LUAFLOW_ESTORE. */
 int lf_write_task(lf_write *w, uint32_t run, uint32_t task, lf_slice record, luaflow_error *err);
@@ -146,6 +157,60 @@ int lf_write_tags(lf_write *w, uint32_t run, uint32_t n_tags, lf_slice tags, lua
 /* Reads what this transaction sees: a view that ends with it (do not end it). What it gives
  * is borrowed until the next write only. */
 lf_view *lf_write_view(lf_write *w);
+
+/* ---- pruning ---- */
+
+/* Which runs go: of those that do not run, all but the newest `keep` of each flow, where they were
+ * made before `before_us`, of one flow if `flow` is not NULL. What a running run was resumed
+ * from stays. */
+typedef struct lf_prune_rule {
+    uint64_t keep;
+    const char *flow;
+    uint64_t before_us;
+    bool (*is_alive)(void *payload, uint32_t run); /* whether a process runs it */
+    void *payload;
+} lf_prune_rule;
+
+/* The caller frees `*runs`. */
+int lf_prune_choose(lf_view *v, const lf_prune_rule *rule, uint32_t **runs, size_t *n,
+                    luaflow_error *err);
+
+/* Before all of the following, in a transaction of its own: from here on is noted which blobs
+ * come to be needed. One at a time. */
+int lf_prune_begin(lf_write *w, luaflow_error *err);
+
+/* Takes away the records of those of `runs` that still may go. */
+int lf_prune_unlink(lf_write *w, const lf_prune_rule *rule, const uint32_t *runs, size_t n,
+                    luaflow_pruned *sum, luaflow_error *err);
+
+/* What is needed by the runs that have a record, those of `gone` left out. After a failure
+ * nothing may be swept: something is damaged. */
+typedef struct lf_needed lf_needed;
+int lf_needed_new(lf_view *v, const uint32_t *gone, size_t n_gone, lf_needed **out,
+                  luaflow_error *err);
+void lf_needed_free(lf_needed *n); /* accepts NULL */
+
+/* Counts what is not needed. */
+int lf_prune_count(lf_view *v, const lf_needed *needed, luaflow_pruned *sum, luaflow_error *err);
+
+/* How far a sweep is. Zeroed memory is its beginning. */
+typedef struct lf_sweep {
+    unsigned table;
+    uint32_t run;
+    lf_entry_key from;
+    bool done;
+} lf_sweep;
+
+/* Removes some of what is not needed, as much as can be done in some hundredths of a second. */
+int lf_prune_sweep(lf_write *w, const lf_needed *needed, lf_sweep *at, luaflow_pruned *sum,
+                   luaflow_error *err);
+
+/* Forgets what lf_prune_begin began; to be called, each time in a new transaction, until `*done`. */
+int lf_prune_end(lf_write *w, bool *done, luaflow_error *err);
+
+/* Writes the file of the store in `dir` anew, without the pages that are free, and puts it in the
+ * place of the old one. Only while nobody has the store open, this process included. */
+int lf_store_compact(const char *dir, uint64_t *before, uint64_t *after, luaflow_error *err);
 
 /* ---- verifying ---- */
 

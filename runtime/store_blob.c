@@ -210,6 +210,9 @@ static int put_chunks(lf_write *w, const lf_entry_key *k, lf_slice bytes, bool *
 {
     lf_slice left = bytes;
     size_t pending = 0;
+    int kept = lf_keep_blob(w, k, err);
+    if (kept != LUAFLOW_OK)
+        return kept;
     for (uint32_t n = 0; left.size > 0; n++) {
         lf_entry_key chunk = *k;
         key_u32(&chunk, n);
@@ -317,9 +320,11 @@ int lf_write_blob(lf_write *w, const lf_key *key, lf_slice bytes, uint8_t *salt,
                 return rc;
         }
         if (done) {
+            lf_entry_key name = {0};
+            key_blob(&name, key, (uint8_t)n);
             w->any_blob = true;
             *salt = (uint8_t)n;
-            return LUAFLOW_OK;
+            return lf_keep_blob(w, &name, err);
         }
     }
     return lf_fail(err, LUAFLOW_ESTORE,

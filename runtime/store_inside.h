@@ -23,8 +23,9 @@
  * LF_FLOWS  name, 0, run u32 -> nothing
  * LF_TAGS   tag, 0, run u32 -> nothing
  * LF_LOGS   run u32, task u32, attempt u32, sequence u32 -> log piece
- * LF_META   "version", "next", "pruned" -> u32. Whoever removes blobs raises "pruned" in the
- *           same transaction: see lf_write_renew. */
+ * LF_META   "version", "next", "pruned", "sweep" -> u32. Whoever removes blobs raises "pruned" in
+ *           the same transaction: see lf_write_renew. While "sweep" is not 0: 'b', key 16, salt u8
+ *           -> nothing, of each blob that was put or found: see store_prune.c */
 enum lf_table {
     LF_BLOBS, LF_TASKS, LF_ATTEMPTS, LF_STEPS, LF_RUNS, LF_FLOWS, LF_TAGS, LF_LOGS,
     LF_META, /* the last of them */
@@ -73,6 +74,8 @@ struct lf_write {
     uint64_t last_task; /* the greatest key there, as a number */
     bool any_task;
     bool any_blob; /* one was put or found already */
+    bool was_pruned;
+    enum { LF_UNKNOWN, LF_NO, LF_YES } sweeping; /* somebody sweeps: asked when it is needed */
     lf_bytes scratch;
 };
 
@@ -119,10 +122,7 @@ void lf_pin_close(lf_pin *p);
 
 /* ---- keys ---- */
 
-typedef struct lf_entry_key {
-    size_t size;
-    uint8_t bytes[LF_NAME_MAX + 8];
-} lf_entry_key;
+_Static_assert(sizeof((lf_entry_key *)0)->bytes >= LF_NAME_MAX + 8, "a name, its NUL, a number");
 
 static inline void put_u32(uint8_t *to, uint32_t n)
 {
@@ -213,6 +213,11 @@ int lf_meta_put(lf_write *w, const char *name, uint32_t n); /* returns LMDB's co
 int lf_cursor_open(const lf_view *v, enum lf_table t, MDB_cursor **c, luaflow_error *err);
 /* Closes it; running out of entries (`rc`) is no failure. */
 int lf_cursor_end(const lf_view *v, MDB_cursor *c, int rc, luaflow_error *err);
+
+/* Notes for who sweeps just now that the blob of this key is needed. */
+int lf_keep_blob(lf_write *w, const lf_entry_key *name, luaflow_error *err);
+/* Whether that was noted; `name` is key and salt. */
+int lf_is_kept_blob(lf_write *w, const uint8_t *name, bool *kept, luaflow_error *err);
 
 /* Commits what there is so far, and goes on in a new transaction. */
 int lf_write_renew(lf_write *w, luaflow_error *err);

@@ -16,8 +16,7 @@
 enum {
     PAGE_HEAD = 16, PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_OVERFLOW = 4, PAGE_META = 8,
     NODE_HEAD = 8, NODE_BIG = 1, NODE_TREE = 2,
-    LARGEST_KEY = 511,
-    HEAD_BYTES = 152
+    LARGEST_KEY = 511
 };
 #define NO_PAGE UINT64_MAX
 
@@ -61,16 +60,16 @@ static void get_head(const uint8_t *bytes, lf_head *out)
 }
 
 /* Both as they were at one time: a commit writes one of them. */
-static bool read_both(int fd, uint8_t bytes[2][HEAD_BYTES], size_t *page_size)
+static bool read_both(int fd, uint8_t bytes[2][LF_HEAD_BYTES], size_t *page_size)
 {
-    uint8_t before[2][HEAD_BYTES];
+    uint8_t before[2][LF_HEAD_BYTES];
     for (int tries = 0; tries < 1000; tries++) {
-        if (!read_fully(fd, bytes[0], HEAD_BYTES, 0))
+        if (!read_fully(fd, bytes[0], LF_HEAD_BYTES, 0))
             return false;
         *page_size = u32_of(bytes[0] + 40);
         if (*page_size < 512 || *page_size > 32768 || (*page_size & (*page_size - 1)) != 0)
             *page_size = 4096; /* let is_head() say so */
-        if (!read_fully(fd, bytes[1], HEAD_BYTES, *page_size))
+        if (!read_fully(fd, bytes[1], LF_HEAD_BYTES, *page_size))
             return false;
         if (tries > 0 && memcmp(before, bytes, sizeof before) == 0)
             return true;
@@ -81,7 +80,7 @@ static bool read_both(int fd, uint8_t bytes[2][HEAD_BYTES], size_t *page_size)
 
 const char *lf_heads_read(int fd, lf_head heads[2], size_t *page_size)
 {
-    uint8_t bytes[2][HEAD_BYTES];
+    uint8_t bytes[2][LF_HEAD_BYTES];
     if (!read_both(fd, bytes, page_size))
         return "its head cannot be read";
     bool first = is_head(bytes[0], 0, *page_size), second = is_head(bytes[1], 1, *page_size);

@@ -13,7 +13,7 @@ typedef struct lf_tree {
     uint64_t branches, leaves, overflows, entries, root;
 } lf_tree;
 
-enum { LF_TREE_BYTES = 48 };
+enum { LF_TREE_BYTES = 48, LF_HEAD_BYTES = 152 };
 void lf_tree_get(const uint8_t *bytes, lf_tree *out);
 
 /* One of the two heads of the file. */

@@ -49,7 +49,11 @@ static int commit(lf_write *w, luaflow_error *err)
 
 int lf_write_commit(lf_write *w, luaflow_error *err)
 {
-    int rc = commit(w, err);
+    int rc = !w->was_pruned
+                 ? commit(w, err)
+                 : lf_fail(err, LUAFLOW_ESTORE,
+                           "%s was pruned while something large was being stored; try again",
+                           w->view.store->dir);
     lf_write_abort(w);
     return rc;
 }
@@ -67,8 +71,8 @@ void lf_write_abort(lf_write *w)
 
 lf_view *lf_write_view(lf_write *w) { return &w->view; }
 
-/* Commits what there is so far, and goes on in a new transaction. Blobs that nothing
- * refers to yet were unprotected in between: nobody may have pruned. */
+/* Blobs that nothing refers to yet were unprotected in between, if nobody swept at the time that
+ * would have noted them: then they must be put again. */
 int lf_write_renew(lf_write *w, luaflow_error *err)
 {
     uint32_t before, after;
@@ -78,16 +82,20 @@ int lf_write_renew(lf_write *w, luaflow_error *err)
     if (rc != LUAFLOW_OK)
         return rc;
     lf_store *s = w->view.store;
+    w->sweeping = LF_UNKNOWN;
     int code = mdb_txn_begin(s->env, NULL, 0, &w->view.txn);
     if (code != 0)
         return lf_write_fail(w, code, err);
     rc = lf_meta_get(&w->view, "pruned", &after, err);
-    if (rc == LUAFLOW_OK && before != after && w->any_blob)
-        return lf_fail(err, LUAFLOW_ESTORE,
-                       "%s was pruned while a large artifact was being stored; go on with `luaflow "
-                       "resume`",
-                       s->dir);
+    w->was_pruned = w->was_pruned || (rc == LUAFLOW_OK && before != after && w->any_blob);
     return rc;
+}
+
+bool lf_write_was_pruned(lf_write *w)
+{
+    bool was = w->was_pruned;
+    w->was_pruned = false;
+    return was;
 }
 
 /* Finds the end of the table once. */

@@ -162,9 +162,11 @@ static int put_blob(lf_writer *w, lf_blob *blob, luaflow_error *err)
 static int put_blobs(lf_writer *w, const lf_batch *b, luaflow_error *err)
 {
     int rc = LUAFLOW_OK;
-    for (uint32_t i = 0; rc == LUAFLOW_OK && i < b->n_held; i++)
-        if (b->held[i].own && b->held[i].blob != NULL)
-            rc = put_blob(w, b->held[i].blob, err);
+    do {
+        for (uint32_t i = 0; rc == LUAFLOW_OK && i < b->n_held; i++)
+            if (b->held[i].own && b->held[i].blob != NULL)
+                rc = put_blob(w, b->held[i].blob, err);
+    } while (rc == LUAFLOW_OK && lf_write_was_pruned(w->txn));
     return rc;
 }
 

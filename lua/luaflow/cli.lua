@@ -33,6 +33,7 @@ local COMMANDS = {
   { "logs", "show what tasks printed" },
   { "tag", "add, remove or list tags of a run" },
   { "verify", "read everything stored and say what is damaged" },
+  { "prune", "delete old runs and what no other run needs" },
   { "version", "show the versions of luaflow and its libraries" },
 }
 

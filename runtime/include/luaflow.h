@@ -407,6 +407,36 @@ typedef struct luaflow_verified {
 LUAFLOW_API int luaflow_verify(const char *store, luaflow_finding_fn tell, void *payload,
                                luaflow_verified *sum, luaflow_error *err);
 
+typedef struct luaflow_prune_options {
+    size_t size;       /* sizeof(luaflow_prune_options) */
+    uint64_t keep;     /* the newest so many runs of each flow stay, those that run not counted */
+    const char *flow;  /* runs of this flow only; NULL: of all */
+    double older_than; /* runs made before so many seconds only; 0: any */
+    bool dry_run;      /* only count */
+} luaflow_prune_options;
+
+#define LUAFLOW_PRUNE_OPTIONS_INIT { sizeof(luaflow_prune_options), 0, NULL, 0, false }
+
+/* What went, or would go. */
+typedef struct luaflow_pruned {
+    uint64_t runs, tasks, blobs;
+    uint64_t bytes; /* of records, logs and values */
+} luaflow_pruned;
+
+/* Deletes runs that are not running, and then what no other run needs. What remaining runs
+ * reuse of deleted ones is kept, logs included, until they go as well; so is a run that a running
+ * one was resumed from. Works beside running runs, in short transactions; stopped halfway it has
+ * done no harm, and the next one finishes. LUAFLOW_ESTORE when another process prunes the store,
+ * and when something is damaged: then nothing but runs is deleted. */
+LUAFLOW_API int luaflow_prune(luaflow *rt, const luaflow_prune_options *options, luaflow_pruned *sum,
+                              luaflow_error *err);
+
+/* Gives space that was freed back to the disk: writes the store anew and puts that in its place,
+ * whole or not at all. `*before` and `*after` are sizes of its file. LUAFLOW_ESTORE, and nothing
+ * is done, while this or another process has the store open, or when it is damaged. */
+LUAFLOW_API int luaflow_compact(const char *store, uint64_t *before, uint64_t *after,
+                                luaflow_error *err);
+
 /* The directory of the store that this thread is reading or writing at this moment, or NULL.
  * Async-signal-safe: a host that handles SIGSEGV, SIGBUS, SIGFPE and SIGABRT can tell by it that a
  * damaged store is to blame. */

@@ -76,7 +76,8 @@ end
 
 local function must(at, code, ...)
   local result = call(at, { ... })
-  if result.code ~= code then fail("luaflow %s: exit code %s\n%s", table.concat({ ... }, " "), result.code, result.err) end
+  if result.code == code then return end
+  fail("luaflow %s: exit code %s\n%s", table.concat({ ... }, " "), result.code, result.err)
 end
 
 -- The parts of a dump that tell one task each, as a set; the last one only when the dump is whole.
