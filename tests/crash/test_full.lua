@@ -113,9 +113,14 @@ call tag add last spring --store s
 call tag list last --store s
 call run %s --store s
 call runs --store s --json
+call prune --keep 0 --store s
+call verify --store s
 rm filler
 call tag add last autumn --store s
-]]):format(flow "small", flow "large")))
+call prune --keep 0 --compact --store s
+call verify --store s
+call run %s --store s --quiet
+]]):format(flow "small", flow "large", flow "small")))
   for i = 1, 5 do expect(calls[i], 0) end
   -- There may be room for a tag in the file.
   local tag, list = calls[6], calls[7]
@@ -127,7 +132,11 @@ call tag add last autumn --store s
   expect(run, 3)
   contains(run.text, "disk full: cannot write s/data.mdb, 0 bytes free; make room")
   contains(calls[9].text, '"id":1,"flow":"small","status":"done"')
-  expect(calls[10], 0)
+  local prune = calls[10]
+  expect(prune, prune.text:find "disk full" and 3 or 0)
+  expect(calls[11], 0)
+  expect(calls[12], prune.code == 0 and 2 or 0) -- there may be no run left
+  for i = 13, 15 do expect(calls[i], 0) end
 end)
 
 -- LMDB would die of SIGBUS.
