@@ -145,7 +145,7 @@ end
 local KILL_READERS = [[
 cd '%s' && : >wait
 env --default-signal=INT LUAFLOW_EXE='%s' '%s' run flow.lua --store store --json >out 2>err </dev/null &
-until [ "$(grep -c '"text":"working"' out)" = 2 ]; do sleep 0.01; kill -0 $! || exit; done
+until [ "$(grep -sc '"text":"working"' out)" = 2 ]; do sleep 0.01; kill -0 $! || exit; done
 n=0 killed=0
 while [ $n -lt %d ]; do
   n=$((n + 1))

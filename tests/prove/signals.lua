@@ -48,7 +48,7 @@ end
 local TWICE = [[
 cd '%s' && : >wait
 env --default-signal=INT LUAFLOW_EXE='%s' PROVE_CASE='%s' '%s' run flow.lua --store store --json >out 2>err </dev/null &
-until [ "$(grep -c '"text":"working"' out)" = 2 ]; do sleep 0.01; kill -0 $! || break; done
+until [ "$(grep -sc '"text":"working"' out)" = 2 ]; do sleep 0.01; kill -0 $! || break; done
 kill -%s $!
 sleep %.3f
 kill -%s $!
