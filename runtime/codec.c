@@ -145,7 +145,7 @@ static void put_headed(lf_bytes *out, uint8_t head, uint64_t v, unsigned width)
     out->size += 1 + width;
 }
 
-static void put_number(lf_bytes *out, double n)
+void lf_codec_put_number(lf_bytes *out, double n)
 {
     if (lf_is_integer(n)) {
         int64_t i = (int64_t)n;
@@ -165,7 +165,7 @@ static void put_number(lf_bytes *out, double n)
     put_headed(out, 0xcb, isnan(n) ? LF_NAN_DOUBLE : bits, 8);
 }
 
-static void put_string(lf_bytes *out, const char *s, size_t size)
+void lf_codec_put_string(lf_bytes *out, const char *s, size_t size)
 {
     if (lf_is_utf8(lf_slice_of(s, size))) {
         if (size <= 31)              lf_bytes_put_u8(out, (uint8_t)(0xa0 | size));
@@ -346,11 +346,11 @@ static void sort_entries(lf_bytes *out, entry *entries, size_t n)
 static void put_scalar(lf_bytes *out, lua_State *L, int index, int type)
 {
     if (type == LUA_TNUMBER) {
-        put_number(out, lua_tonumber(L, index));
+        lf_codec_put_number(out, lua_tonumber(L, index));
     } else if (type == LUA_TSTRING) {
         size_t size;
         const char *s = lua_tolstring(L, index, &size);
-        put_string(out, s, size);
+        lf_codec_put_string(out, s, size);
     } else {
         lf_bytes_put_u8(out, lua_toboolean(L, index) ? 0xc3 : 0xc2);
     }
@@ -522,7 +522,7 @@ static int encode_table(encoder *e)
     size_t size, start = e->out->size;
     const char *class = lua_tolstring(L, -1, &size);
     if (class != NULL)
-        put_string(e->out, class, size);
+        lf_codec_put_string(e->out, class, size);
     lua_pop(L, 2);
     if (class == NULL && !has_metatable)
         return encode_plain_table(e);
@@ -634,7 +634,7 @@ LF_RAISES int lf_codec_encode(lua_State *L, int index, const char *name, lf_byte
 static void put_element(lf_bytes *out, unsigned element, const uint8_t *at)
 {
     switch (element) {
-#define CASE(e, type) case e: { type v; memcpy(&v, at, sizeof v); put_number(out, v); return; }
+#define CASE(e, type) case e: { type v; memcpy(&v, at, sizeof v); lf_codec_put_number(out, v); return; }
     CASE(0, int8_t)
     CASE(1, uint8_t)
     CASE(2, int16_t)
@@ -665,7 +665,7 @@ void lf_list_put(lf_bytes *out, const lf_list *list, uint64_t i)
         break;
     }
     case LF_LIST_RANGE:
-        put_number(out, (double)i);
+        lf_codec_put_number(out, (double)i);
         break;
     }
 }

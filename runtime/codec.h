@@ -58,6 +58,12 @@ LF_RAISES int lf_codec_decode_marked(lua_State *L, lf_slice bytes, luaflow_error
  * without a state; 0 when it is damaged. Bounded: no deeper than LF_DEPTH_MAX. */
 size_t lf_codec_skip(lf_slice bytes);
 
+/* ---- single values, without a Lua state ---- */
+
+/* Appends canonical bytes. */
+void lf_codec_put_number(lf_bytes *out, double n);
+void lf_codec_put_string(lf_bytes *out, const char *s, size_t size);
+
 /* ---- lists, without a Lua state ---- */
 
 typedef enum lf_list_kind {

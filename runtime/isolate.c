@@ -68,8 +68,6 @@ void lf_isolate_close(lf_isolate *iso)
     free(iso);
 }
 
-bool lf_isolate_wanted(const lf_attributes *a) { return a->isolate || a->timeout > 0 || a->n_env > 0; }
-
 static int start_child(const lf_isolate *iso, uint64_t surroundings, lf_child **out, luaflow_error *err)
 {
     const char *executable = iso->executable != NULL ? iso->executable : getenv("LUAFLOW_EXE");

@@ -16,9 +16,6 @@ int lf_isolate_open(const char *executable, lf_isolate **out, luaflow_error *err
 /* Ends the processes that wait for an attempt. Only when no attempt runs. Accepts NULL. */
 void lf_isolate_close(lf_isolate *iso);
 
-/* Whether a step with these attributes must run in a process of its own. */
-bool lf_isolate_wanted(const lf_attributes *attributes);
-
 typedef struct lf_child lf_child;
 
 /* A process for one attempt, ready or nearly so. LUAFLOW_ESTEP when none can be started. */

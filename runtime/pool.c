@@ -162,7 +162,7 @@ static void run_batch(worker *w, lf_batch *b)
         if (lf_replay_parent(w->pool->store, t, &stand_in, &b->error) != LUAFLOW_OK)
             break;
         t->worker = w->number;
-        if (lf_isolate_wanted(&lf_graph_step(lf_flow_graph(b->facts->flow), t->step)->attributes))
+        if (lf_attributes_isolate(&lf_graph_step(lf_flow_graph(b->facts->flow), t->step)->attributes))
             run_apart(w, t);
         else if (!run_here(w, t))
             break;

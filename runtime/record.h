@@ -64,7 +64,7 @@ typedef struct lf_task_record {
     uint32_t n_outputs;
     lf_slice outputs;                 /* see lf_output_… */
     uint32_t width, choice;           /* what it decided: children of a foreach, target of a switch */
-    lf_slice message, traceback;      /* of a failure */
+    lf_slice message, traceback;      /* of a failure, also one that was caught */
 } lf_task_record;
 
 /* Appends the record's bytes. Returns the offset of the outputs within them

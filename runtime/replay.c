@@ -471,7 +471,7 @@ static int seal(lf_task *t, const lf_replay *r, const lf_task_record *task, uint
     record.step = t->step;
     record.base = 0;
     record.n_outputs = 0;
-    record.outputs = (lf_slice){NULL, 0};
+    record.outputs = record.message = record.traceback = (lf_slice){NULL, 0};
     record.origin_run = was_reused ? task->origin_run : r->origin;
     record.origin_task = was_reused ? task->origin_task : number;
     if (lf_graph_step(r->graph, t->step)->kind == LF_SWITCH)

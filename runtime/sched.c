@@ -522,7 +522,7 @@ static void tell_end(run *r, const lf_task *t)
     luaflow_event event = {.type = event_of(t)};
     if (t->outcome == LF_RETRYING)
         event.delay = delay_after(attributes_of(r, t->step), t->attempt);
-    if (failed && message != NULL) {
+    if ((failed || record.flags & LF_TASK_CAUGHT) && message != NULL) {
         event.message = message;
         event.traceback = message + traceback_at;
     }

@@ -382,12 +382,12 @@ static void write_record(lf_seal *s, const lf_failure *failure, bool caught)
         lf_parents_put(&s->parents, &t->parent->number, 1);
     record.place = bytes_slice(&s->place);
     record.parents = bytes_slice(&s->parents);
-    if (failure != NULL && !caught) {
-        record.flags = LF_TASK_FAILED;
+    if (failure != NULL) {
+        record.flags = caught ? LF_TASK_CAUGHT : LF_TASK_FAILED;
         record.message = text_slice(failure->message);
         record.traceback = text_slice(failure->traceback);
-    } else {
-        record.flags = caught ? LF_TASK_CAUGHT : 0;
+    }
+    if (failure == NULL || caught) {
         set_base(&record, t->base);
         record.n_outputs = s->n_leaving;
         record.outputs = bytes_slice(&s->outputs);
@@ -408,35 +408,7 @@ static void write_record(lf_seal *s, const lf_failure *failure, bool caught)
 
 /* ---- failures that a step catches ---- */
 
-/* Appends canonical bytes: UTF-8 as str, else as bin. */
-static void put_string(lf_bytes *out, lf_slice text)
-{
-    uint32_t n = text.size < UINT32_MAX ? (uint32_t)text.size : UINT32_MAX;
-    size_t at = out->size;
-    for (int as_bin = 0; as_bin < 2; as_bin++) {
-        out->size = at;
-        if (!as_bin && n < 32) {
-            lf_bytes_put_u8(out, (uint8_t)(0xa0 | n));
-        } else {
-            int wide = n <= UINT8_MAX ? 0 : n <= UINT16_MAX ? 1 : 2; /* the width's logarithm */
-            lf_bytes_put_u8(out, (uint8_t)((as_bin ? 0xc4 : 0xd9) + wide));
-            for (int byte = (1 << wide) - 1; byte >= 0; byte--)
-                lf_bytes_put_u8(out, (uint8_t)(n >> 8 * byte));
-        }
-        lf_bytes_put(out, text.data, n);
-        if (!out->failed && lf_codec_skip(lf_slice_of(out->data + at, out->size - at)) > 0)
-            return;
-    }
-}
-
-static void put_number(lf_bytes *out, uint32_t n)
-{
-    int wide = n <= UINT8_MAX ? 0 : n <= UINT16_MAX ? 1 : 2;
-    if (n >= 0x80)
-        lf_bytes_put_u8(out, (uint8_t)(0xcc + wide));
-    for (int byte = (1 << wide) - 1; byte >= 0; byte--)
-        lf_bytes_put_u8(out, (uint8_t)(n >> 8 * byte));
-}
+static void put_words(lf_bytes *out, const char *text) { lf_codec_put_string(out, text, strlen(text)); }
 
 static lf_slice word(const char *text) { return lf_slice_of(text, strlen(text)); }
 
@@ -445,15 +417,15 @@ static void put_failure(const lf_seal *s, const lf_failure *failure, lf_bytes *o
 {
     bool traced = failure->traceback != NULL && *failure->traceback != '\0';
     lf_bytes_put_u8(out, traced ? 0x84 : 0x83);
-    put_string(out, word("message"));
-    put_string(out, word(failure->message));
-    put_string(out, word("timeout"));
+    put_words(out, "message");
+    put_words(out, failure->message);
+    put_words(out, "timeout");
     lf_bytes_put_u8(out, failure->timed_out ? 0xc3 : 0xc2);
-    put_string(out, word("attempts"));
-    put_number(out, s->task->attempt + 1);
+    put_words(out, "attempts");
+    lf_codec_put_number(out, s->task->attempt + 1.0);
     if (traced) {
-        put_string(out, word("traceback"));
-        put_string(out, word(failure->traceback));
+        put_words(out, "traceback");
+        put_words(out, failure->traceback);
     }
 }
 

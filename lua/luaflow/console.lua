@@ -237,7 +237,12 @@ function shows.line(self, event)
   self:put(event.time, bracket(event) .. self:clean(event.text))
 end
 
-function shows.task_finished(self, event) self:about(event, "Task finished successfully") end
+function shows.task_finished(self, event)
+  if event.message then
+    self:put(event.time, bracket(event) .. self:clean("Task failed and was caught: " .. event.message:match("^[^\n]*")))
+  end
+  self:about(event, "Task finished successfully")
+end
 
 function shows.task_failed(self, event)
   self:failure(event, "Task failed.")

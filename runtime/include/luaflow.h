@@ -138,7 +138,7 @@ enum luaflow_event_type {
     LUAFLOW_RUN_STARTED,
     LUAFLOW_TASK_STARTED,
     LUAFLOW_LINE,          /* stream, text */
-    LUAFLOW_TASK_FINISHED,
+    LUAFLOW_TASK_FINISHED, /* message, traceback when it failed and was caught */
     LUAFLOW_TASK_FAILED,   /* message, traceback */
     LUAFLOW_TASK_RETRYING, /* message, traceback, delay */
     LUAFLOW_TASK_REUSED,

@@ -213,7 +213,8 @@ return { steps = {
   start = { next = "finish", catch = "failure", function(self) self.f = print end },
   finish = function(self) self.message = self.failure.message end,
 } }]])
-  w:run("caught.lua")
+  contains(w:run("caught.lua").out, "] Task failed and was caught: artifact 'f' cannot be stored",
+    "] Task finished successfully.\n")
   contains(w:artifacts("last/finish").message, "artifact 'f' cannot be stored")
 end)
 
