@@ -84,7 +84,7 @@ typedef struct pruning {
     size_t n_runs, n_done;
     lf_needed *needed;
     lf_sweep sweep;
-    bool ended;
+    bool begun, ended;
 } pruning;
 
 enum { RUNS_AT_ONCE = 512, NO_RUN = 0 };
@@ -93,8 +93,8 @@ static bool is_alive(void *payload, uint32_t run) { return lf_owner_alive(payloa
 
 static int begin(void *payload, lf_write *txn, luaflow_error *err)
 {
-    (void)payload;
-    return lf_prune_begin(txn, err);
+    pruning *p = payload;
+    return lf_prune_begin(txn, &p->begun, err);
 }
 
 static int unlink_some(void *payload, lf_write *txn, luaflow_error *err)
@@ -148,7 +148,9 @@ static int mark(pruning *p, bool is_dry, luaflow_error *err)
 static int prune_all(pruning *p, luaflow_error *err)
 {
     lf_writer *w = p->rt->writer;
-    int rc = lf_writer_call(w, begin, p, err);
+    int rc = LUAFLOW_OK;
+    while (rc == LUAFLOW_OK && !p->begun)
+        rc = lf_writer_call(w, begin, p, err);
     while (rc == LUAFLOW_OK && p->n_done < p->n_runs)
         rc = lf_writer_call(w, unlink_some, p, err);
     if (rc == LUAFLOW_OK)

@@ -175,9 +175,9 @@ typedef struct lf_prune_rule {
 int lf_prune_choose(lf_view *v, const lf_prune_rule *rule, uint32_t **runs, size_t *n,
                     luaflow_error *err);
 
-/* Before all of the following, in a transaction of its own: from here on is noted which blobs
- * come to be needed. One at a time. */
-int lf_prune_begin(lf_write *w, luaflow_error *err);
+/* Before all of the following, each time in a new transaction, until `*done`: from then on is noted
+ * which blobs come to be needed. One process at a time. */
+int lf_prune_begin(lf_write *w, bool *done, luaflow_error *err);
 
 /* Takes away the records of those of `runs` that still may go. */
 int lf_prune_unlink(lf_write *w, const lf_prune_rule *rule, const uint32_t *runs, size_t n,
@@ -205,7 +205,7 @@ typedef struct lf_sweep {
 int lf_prune_sweep(lf_write *w, const lf_needed *needed, lf_sweep *at, luaflow_pruned *sum,
                    luaflow_error *err);
 
-/* Forgets what lf_prune_begin began; to be called, each time in a new transaction, until `*done`. */
+/* Ends what lf_prune_begin began, in the same way. */
 int lf_prune_end(lf_write *w, bool *done, luaflow_error *err);
 
 /* Writes the file of the store in `dir` anew, without the pages that are free, and puts it in the

@@ -644,31 +644,38 @@ int lf_is_kept_blob(lf_write *w, const uint8_t *name, bool *kept, luaflow_error 
     return rc == LUAFLOW_ENOTFOUND ? LUAFLOW_OK : rc;
 }
 
-int lf_prune_begin(lf_write *w, luaflow_error *err)
+/* Takes away some of what was noted. */
+static int forget(lf_write *w, bool *done, luaflow_error *err)
+{
+    lf_entry_key prefix = {0};
+    MDB_cursor *c;
+    key_u8(&prefix, 'b');
+    *done = false;
+    int rc = lf_cursor_open(&w->view, LF_META, &c, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    int at = 0;
+    for (unsigned i = 0; at == 0 && i < SLICE_ENTRIES && !*done; i++) {
+        MDB_val key = val_of(&prefix), data;
+        at = mdb_cursor_get(c, &key, &data, MDB_SET_RANGE);
+        *done = at == MDB_NOTFOUND || (at == 0 && !starts_with(key, &prefix));
+        if (at == 0 && !*done)
+            at = mdb_cursor_del(c, 0);
+    }
+    return lf_cursor_end(&w->view, c, at, err);
+}
+
+/* What was noted before this is in the snapshot that is marked. */
+int lf_prune_begin(lf_write *w, bool *done, luaflow_error *err)
 {
     int rc = lf_meta_put(w, "sweep", 1);
-    return rc == 0 ? LUAFLOW_OK : lf_write_fail(w, rc, err);
+    return rc == 0 ? forget(w, done, err) : lf_write_fail(w, rc, err);
 }
 
 int lf_prune_end(lf_write *w, bool *done, luaflow_error *err)
 {
-    lf_entry_key prefix = {0}, sweep = {.size = 5, .bytes = "sweep"};
-    key_u8(&prefix, 'b');
-    *done = false;
-    for (unsigned i = 0; i < SLICE_ENTRIES && !*done; i++) {
-        MDB_cursor *c;
-        MDB_val key = val_of(&prefix), data;
-        int rc = lf_cursor_open(&w->view, LF_META, &c, err);
-        if (rc != LUAFLOW_OK)
-            return rc;
-        int at = mdb_cursor_get(c, &key, &data, MDB_SET_RANGE);
-        *done = at == MDB_NOTFOUND || (at == 0 && !starts_with(key, &prefix));
-        if (at == 0 && !*done)
-            at = mdb_cursor_del(c, 0);
-        rc = lf_cursor_end(&w->view, c, at, err);
-        if (rc != LUAFLOW_OK)
-            return rc;
-    }
+    lf_entry_key sweep = {.size = 5, .bytes = "sweep"};
     luaflow_pruned ignored = {0};
-    return *done ? drop(w, LF_META, &sweep, &ignored, err) : LUAFLOW_OK;
+    int rc = forget(w, done, err);
+    return rc == LUAFLOW_OK && *done ? drop(w, LF_META, &sweep, &ignored, err) : rc;
 }
