@@ -10,7 +10,7 @@ local witness = require "witness"
 local full = {
   name = "full",
   summary = "a disk that is full or fails ends a run in words; what was stored is there, and it is resumed",
-  count = 900,
+  count = 1200,
 }
 
 local FLOWS = { "small", "large", "wide" }
