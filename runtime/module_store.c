@@ -1,5 +1,5 @@
-/* module_store.c -- what is done with a store as a whole: verified, pruned, compacted. Knows nothing of the house but
- * luaflow.h. Lives on the thread of the state that calls it. */
+/* module_store.c -- what is done with a store as a whole: verified, pruned, compacted. Knows
+ * nothing of the house but luaflow.h. Lives on the thread of the state that calls it. */
 #include "module_inside.h"
 
 #include <stdlib.h>
@@ -72,8 +72,8 @@ LF_RAISES static void push_findings(lua_State *L, const findings *f)
     }
 }
 
-/* core.verify(store) -> { runs =, tasks =, artifacts =, blobs =, bytes =, findings = { { run =, step =,
- * task =, path =, artifact =, text = }, … } } */
+/* core.verify(store) -> { runs =, tasks =, artifacts =, blobs =, bytes =, findings = { { run =,
+ * step =, task =, path =, artifact =, text = }, … } } */
 static int core_verify(lua_State *L)
 {
     const char *store = luaL_checkstring(L, 1);
@@ -136,7 +136,8 @@ static int core_compact(lua_State *L)
 
 void lf_core_stores(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"verify", core_verify}, {"compact", core_compact}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"verify", core_verify}, {"compact", core_compact}, {NULL, NULL}};
     static const luaL_Reg methods[] = {{"prune", runtime_prune}, {NULL, NULL}};
     static const luaL_Reg no_methods[] = {{NULL, NULL}};
     lf_core_methods(L, LF_RUNTIME_TYPE, methods, NULL);

@@ -17,7 +17,8 @@ typedef struct hearer {
 static void put_step(lf_bytes *out, const lf_finding *f)
 {
     lf_description flow;
-    lf_buf *copy = f->description.size == 0 ? NULL : lf_buf_copy(f->description.data, f->description.size);
+    lf_buf *copy =
+        f->description.size == 0 ? NULL : lf_buf_copy(f->description.data, f->description.size);
     if (copy != NULL && lf_description_of(copy, &flow, NULL) == LUAFLOW_OK) {
         lf_slice name = lf_description_name(&flow, f->step);
         lf_bytes_put(out, name.data, name.size);
@@ -165,19 +166,26 @@ static int prune_all(pruning *p, luaflow_error *err)
 /* One process at a time: it has the byte of the run that never is. */
 static int claim(luaflow *rt, luaflow_error *err)
 {
-    int rc = lf_owner_claim(rt->owner, NO_RUN, err);
-    if (rc == LUAFLOW_OK || !lf_owner_alive(rt->owner, NO_RUN))
-        return rc;
-    luaflow_error_clear(err);
-    return lf_fail(err, LUAFLOW_ESTORE, "the store %s is being pruned by another process; wait for it",
-                   lf_store_dir(rt->store));
+    if (lf_owner_claim(rt->owner, NO_RUN, NULL) == LUAFLOW_OK)
+        return LUAFLOW_OK;
+    const char *dir = lf_store_dir(rt->store);
+    if (lf_owner_alive(rt->owner, NO_RUN))
+        return lf_fail(err, LUAFLOW_ESTORE,
+                       "the store %s is being pruned by another process; wait for it", dir);
+    return lf_fail(err, LUAFLOW_ESTORE,
+                   "cannot prune %s: its file `owners` may not be written; change its permissions",
+                   dir);
 }
 
-int luaflow_prune(luaflow *rt, const luaflow_prune_options *o, luaflow_pruned *sum, luaflow_error *err)
+int luaflow_prune(luaflow *rt, const luaflow_prune_options *o, luaflow_pruned *sum,
+                  luaflow_error *err)
 {
     uint64_t now = lf_now_us(), age = o->older_than < 1e10 ? (uint64_t)(o->older_than * 1e6) : now;
     pruning p = {.rt = rt, .sum = sum};
-    p.rule = (lf_prune_rule){o->keep, o->flow, o->older_than <= 0 ? UINT64_MAX : age < now ? now - age : 0,
+    p.rule = (lf_prune_rule){o->keep, o->flow,
+                             o->older_than <= 0 ? UINT64_MAX
+                             : age < now        ? now - age
+                                                : 0,
                              is_alive, rt->owner};
     *sum = (luaflow_pruned){0};
     int rc = choose(&p, err);
@@ -200,8 +208,10 @@ int luaflow_compact(const char *store, uint64_t *before, uint64_t *after, luaflo
     luaflow_verified sum; /* a copy of damage would look sound */
     int rc = luaflow_verify(store, NULL, NULL, &sum, err);
     if (rc == LUAFLOW_OK && sum.findings > 0)
-        rc = lf_fail(err, LUAFLOW_ESTORE,
-                     "the store %s is damaged and stays as it is: run `luaflow verify` to see what it hurts", store);
+        rc = lf_fail(
+            err, LUAFLOW_ESTORE,
+            "the store %s is damaged and stays as it is: run `luaflow verify` to see what it hurts",
+            store);
     return rc == LUAFLOW_OK ? lf_store_compact(store, before, after, err) : rc;
 }
 

@@ -25,7 +25,8 @@ static int fail(const compaction *c, const char *what, int rc, luaflow_error *er
 {
     if (rc == ENOSPC || rc == EDQUOT || rc == EFBIG || rc == EIO)
         return lf_disk_fail(c->path, "write", FRESH, "try again", rc, err);
-    return lf_fail(err, LUAFLOW_ESTORE, "cannot give space of %s back: %s: %s", c->path, what, mdb_strerror(rc));
+    return lf_fail(err, LUAFLOW_ESTORE, "cannot give space of %s back: %s: %s", c->path, what,
+                   mdb_strerror(rc));
 }
 
 /* Whether nobody else has the environment open; from here on nobody can open it. */
@@ -39,9 +40,11 @@ static int lock_out(compaction *c, luaflow_error *err)
         return LUAFLOW_OK;
     if (errno != EAGAIN && errno != EACCES)
         return fail(c, "lock.mdb", errno, err);
-    return lf_fail(err, LUAFLOW_ESTORE,
-                   "cannot give space of %s back while another process has it open; prune has done the "
-                   "rest, so later runs will use that space", c->path);
+    return lf_fail(
+        err, LUAFLOW_ESTORE,
+        "cannot give space of %s back while another process has it open; prune has done the "
+        "rest, so later runs will use that space",
+        c->path);
 }
 
 static int size_of(int dir, const char *name, uint64_t *size)
@@ -88,7 +91,8 @@ static int keep_counting(const compaction *c)
 static int write_fresh(compaction *c, luaflow_error *err)
 {
     int rc = mdb_env_create(&c->env);
-    if (rc == 0) rc = mdb_env_open(c->env, c->path, MDB_RDONLY | MDB_NOLOCK, 0600);
+    if (rc == 0)
+        rc = mdb_env_open(c->env, c->path, MDB_RDONLY | MDB_NOLOCK, 0600);
     if (rc != 0)
         return lf_lmdb_fail(c->path, "open", rc, err);
     int fd;
@@ -113,7 +117,8 @@ static int replace(compaction *c, uint64_t *before, uint64_t *after, luaflow_err
     if (rc != LUAFLOW_OK)
         return rc;
     int code = size_of(c->dir, "data.mdb", before);
-    if (code == 0) code = size_of(c->dir, FRESH, after);
+    if (code == 0)
+        code = size_of(c->dir, FRESH, after);
     if (code == 0 && renameat(c->dir, FRESH, c->dir, "data.mdb") != 0)
         code = errno;
     if (code == 0 && fsync(c->dir) != 0 && errno != EINVAL)
@@ -128,7 +133,8 @@ int lf_store_compact(const char *path, uint64_t *before, uint64_t *after, luaflo
     *before = *after = 0;
     int rc = lf_pin_open(path, &pin, err);
     if (rc == LUAFLOW_OK && !pin.is_alone)
-        rc = lf_fail(err, LUAFLOW_ESTORE, "cannot give space of %s back while this process has it open", path);
+        rc = lf_fail(err, LUAFLOW_ESTORE,
+                     "cannot give space of %s back while this process has it open", path);
     if (rc == LUAFLOW_OK && (c.dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
         rc = fail(&c, "its directory", errno, err);
     if (rc == LUAFLOW_OK) {

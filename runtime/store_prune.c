@@ -29,9 +29,10 @@ typedef struct blob_name {
 } blob_name;
 
 struct lf_needed {
-    list runs;          /* that have a record; all lists are sorted */
-    list whole, bases;  /* tasks of other runs, run << 32 | task: needed with their logs, or as a base */
-    blob_name *blobs;   /* open addressing */
+    list runs; /* that have a record; all lists are sorted */
+    list whole,
+        bases; /* tasks of other runs, run << 32 | task: needed with their logs, or as a base */
+    blob_name *blobs; /* open addressing */
     bool *is_used;
     size_t n_blobs, room;
 };
@@ -174,11 +175,13 @@ static int choose_run(chooser *c, lf_view *v, uint32_t number, luaflow_error *er
     if (nth == 0)
         return lf_fail_memory(err);
     bool goes = nth > rule->keep && run.created_us < rule->before_us &&
-                (rule->flow == NULL || lf_slice_equal(run.flow, lf_slice_of(rule->flow, strlen(rule->flow))));
+                (rule->flow == NULL ||
+                 lf_slice_equal(run.flow, lf_slice_of(rule->flow, strlen(rule->flow))));
     return !goes || push(&c->chosen, number) ? LUAFLOW_OK : lf_fail_memory(err);
 }
 
-int lf_prune_choose(lf_view *v, const lf_prune_rule *rule, uint32_t **runs, size_t *n, luaflow_error *err)
+int lf_prune_choose(lf_view *v, const lf_prune_rule *rule, uint32_t **runs, size_t *n,
+                    luaflow_error *err)
 {
     enum { PAGE = 256 };
     uint32_t page[PAGE], before = 0;
@@ -209,7 +212,8 @@ int lf_prune_choose(lf_view *v, const lf_prune_rule *rule, uint32_t **runs, size
 /* ---- the record of a run goes ---- */
 
 /* Deletes an entry that may be there. */
-static int drop(lf_write *w, enum lf_table t, const lf_entry_key *k, luaflow_pruned *sum, luaflow_error *err)
+static int drop(lf_write *w, enum lf_table t, const lf_entry_key *k, luaflow_pruned *sum,
+                luaflow_error *err)
 {
     MDB_val key = val_of(k), data;
     int rc = mdb_get(w->view.txn, w->view.store->table[t], &key, &data);
@@ -237,14 +241,16 @@ static int unlink_run(lf_write *w, uint32_t run, luaflow_pruned *sum, luaflow_er
     int rc = lf_run_part_get(&w->view, run, LF_RUN_RECORD, &stored, err);
     if (rc != LUAFLOW_OK)
         return rc;
-    lf_buf *copy = lf_buf_copy(stored.data, stored.size); /* what LMDB gave ends with the next write */
+    lf_buf *copy =
+        lf_buf_copy(stored.data, stored.size); /* what LMDB gave ends with the next write */
     if (copy == NULL)
         return lf_fail_memory(err);
     if (!lf_run_record_get(lf_buf_slice(copy), &record))
         rc = lf_damage_fail(&w->view, err, "the record of run %u", run);
     if (rc == LUAFLOW_OK)
         rc = drop_name(w, LF_FLOWS, record.flow, run, sum, err);
-    for (lf_reader r = lf_reader_of(record.tags.data, record.tags.size); rc == LUAFLOW_OK && r.at < r.end;)
+    for (lf_reader r = lf_reader_of(record.tags.data, record.tags.size);
+         rc == LUAFLOW_OK && r.at < r.end;)
         rc = drop_name(w, LF_TAGS, lf_read_string(&r), run, sum, err);
     for (uint8_t part = LF_RUN_RECORD; rc == LUAFLOW_OK && part <= LF_RUN_STATE; part++) {
         lf_entry_key k = run_key(run, part);
@@ -255,8 +261,8 @@ static int unlink_run(lf_write *w, uint32_t run, luaflow_pruned *sum, luaflow_er
     return rc;
 }
 
-int lf_prune_unlink(lf_write *w, const lf_prune_rule *rule, const uint32_t *runs, size_t n, luaflow_pruned *sum,
-                    luaflow_error *err)
+int lf_prune_unlink(lf_write *w, const lf_prune_rule *rule, const uint32_t *runs, size_t n,
+                    luaflow_pruned *sum, luaflow_error *err)
 {
     uint32_t *now;
     size_t n_now;
@@ -289,7 +295,8 @@ static int mark_outputs(lf_needed *n, const lf_task_record *task, luaflow_error 
 
 static int mark_foreign(lf_needed *n, list *l, uint32_t run, uint32_t task, luaflow_error *err)
 {
-    return has(&n->runs, run) || push(l, (uint64_t)run << 32 | task) ? LUAFLOW_OK : lf_fail_memory(err);
+    return has(&n->runs, run) || push(l, (uint64_t)run << 32 | task) ? LUAFLOW_OK
+                                                                     : lf_fail_memory(err);
 }
 
 static int mark_task(lf_needed *n, uint32_t run, const lf_task_record *task, luaflow_error *err)
@@ -298,7 +305,8 @@ static int mark_task(lf_needed *n, uint32_t run, const lf_task_record *task, lua
     if (rc == LUAFLOW_OK && task->flags & LF_TASK_REUSED)
         rc = mark_foreign(n, &n->whole, task->origin_run, task->origin_task, err);
     if (rc == LUAFLOW_OK && task->base != 0)
-        rc = mark_foreign(n, &n->bases, task->flags & LF_TASK_FAR ? task->base_run : run, task->base, err);
+        rc = mark_foreign(n, &n->bases, task->flags & LF_TASK_FAR ? task->base_run : run,
+                          task->base, err);
     return rc;
 }
 
@@ -362,17 +370,22 @@ static int mark_runs(lf_needed *n, lf_view *v, const list *gone, luaflow_error *
             before = page[i];
             if (has(gone, before))
                 continue;
-            rc = push(&n->runs, before) ? lf_view_run(v, before, &run, NULL, err) : lf_fail_memory(err);
-            if (rc == LUAFLOW_OK) rc = need(n, &run.source, err);
-            if (rc == LUAFLOW_OK) rc = need(n, &run.description, err);
-            if (rc == LUAFLOW_OK) rc = need(n, &run.params, err);
+            rc = push(&n->runs, before) ? lf_view_run(v, before, &run, NULL, err)
+                                        : lf_fail_memory(err);
+            if (rc == LUAFLOW_OK)
+                rc = need(n, &run.source, err);
+            if (rc == LUAFLOW_OK)
+                rc = need(n, &run.description, err);
+            if (rc == LUAFLOW_OK)
+                rc = need(n, &run.params, err);
         }
     }
     tidy(&n->runs);
     return rc;
 }
 
-int lf_needed_new(lf_view *v, const uint32_t *gone, size_t n_gone, lf_needed **out, luaflow_error *err)
+int lf_needed_new(lf_view *v, const uint32_t *gone, size_t n_gone, lf_needed **out,
+                  luaflow_error *err)
 {
     lf_needed *n = calloc(1, sizeof *n);
     if (n == NULL || !grow(n)) {
@@ -385,13 +398,18 @@ int lf_needed_new(lf_view *v, const uint32_t *gone, size_t n_gone, lf_needed **o
         if (!push(&without, gone[i]))
             rc = lf_fail_memory(err);
     tidy(&without);
-    if (rc == LUAFLOW_OK) rc = mark_runs(n, v, &without, err);
-    if (rc == LUAFLOW_OK) rc = mark_table(n, v, LF_TASKS, err);
-    if (rc == LUAFLOW_OK) rc = mark_table(n, v, LF_ATTEMPTS, err);
+    if (rc == LUAFLOW_OK)
+        rc = mark_runs(n, v, &without, err);
+    if (rc == LUAFLOW_OK)
+        rc = mark_table(n, v, LF_TASKS, err);
+    if (rc == LUAFLOW_OK)
+        rc = mark_table(n, v, LF_ATTEMPTS, err);
     tidy(&n->whole);
-    if (rc == LUAFLOW_OK) rc = mark_list(n, v, &n->whole, err); /* adds their bases */
+    if (rc == LUAFLOW_OK)
+        rc = mark_list(n, v, &n->whole, err); /* adds their bases */
     tidy(&n->bases);
-    if (rc == LUAFLOW_OK) rc = mark_list(n, v, &n->bases, err); /* which have none */
+    if (rc == LUAFLOW_OK)
+        rc = mark_list(n, v, &n->bases, err); /* which have none */
     free(without.items);
     if (rc != LUAFLOW_OK) {
         lf_needed_free(n);
@@ -448,7 +466,8 @@ int lf_prune_count(lf_view *v, const lf_needed *n, luaflow_pruned *sum, luaflow_
             return rc;
         int at = mdb_cursor_get(c, &key, &data, MDB_FIRST);
         for (; at == 0; at = mdb_cursor_get(c, &key, &data, MDB_NEXT)) {
-            bool stays = t == LF_BLOBS ? is_blob_needed(n, key) : has(&n->runs, u32_at(key, 0)) || is_needed(n, t, key);
+            bool stays = t == LF_BLOBS ? is_blob_needed(n, key)
+                                       : has(&n->runs, u32_at(key, 0)) || is_needed(n, t, key);
             if (!stays)
                 count(sum, t, key, data);
         }
@@ -517,9 +536,10 @@ static int run_below(slice *s, MDB_cursor *c, uint32_t *run, luaflow_error *err)
     return LUAFLOW_OK;
 }
 
-/* Deletes from `*from` on what starts with `prefix` and is not needed. True in `*done` at the end. */
-static int sweep_range(slice *s, MDB_cursor *c, enum lf_table t, const lf_entry_key *prefix, lf_entry_key *from,
-                       bool *done, luaflow_error *err)
+/* Deletes from `*from` on what starts with `prefix` and is not needed. True in `*done` at the end.
+ */
+static int sweep_range(slice *s, MDB_cursor *c, enum lf_table t, const lf_entry_key *prefix,
+                       lf_entry_key *from, bool *done, luaflow_error *err)
 {
     *done = false;
     while (!is_over(s)) {
@@ -590,7 +610,8 @@ static int sweep_blobs(slice *s, lf_sweep *at, MDB_cursor *c, luaflow_error *err
     return rc;
 }
 
-int lf_prune_sweep(lf_write *w, const lf_needed *needed, lf_sweep *at, luaflow_pruned *sum, luaflow_error *err)
+int lf_prune_sweep(lf_write *w, const lf_needed *needed, lf_sweep *at, luaflow_pruned *sum,
+                   luaflow_error *err)
 {
     slice s = {w, needed, sum, lf_tick_us() + SLICE_US, SLICE_ENTRIES};
     int rc = LUAFLOW_OK;

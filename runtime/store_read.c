@@ -309,6 +309,7 @@ int lf_view_runs(lf_view *v, const char *flow, const char *tag, uint32_t before,
         return rc;
     MDB_val key, data;
     lf_slice value;
+    uint64_t below = before != 0 ? before : UINT64_MAX;
     int at = seek_back(c, prefix, before, &key, &data);
     for (; at == 0 && *n < max && starts_with(key, prefix);
          at = mdb_cursor_get(c, &key, &data, MDB_PREV)) {
@@ -318,6 +319,9 @@ int lf_view_runs(lf_view *v, const char *flow, const char *tag, uint32_t before,
         if (!wanted)
             continue;
         rc = lf_entry_unseal(v, t, key, data, &value, err);
+        if (rc == LUAFLOW_OK && run >= below) /* or somebody who asks for those below would never end */
+            rc = lf_entry_fail(v, t, key, err);
+        below = run;
         if (rc == LUAFLOW_OK && t == LF_TAGS && flow != NULL)
             rc = has_name(v, LF_FLOWS, &by_flow, run, &wanted, err);
         if (rc != LUAFLOW_OK)

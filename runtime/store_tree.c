@@ -14,16 +14,37 @@
 #include <unistd.h>
 
 enum {
-    PAGE_HEAD = 16, PAGE_BRANCH = 1, PAGE_LEAF = 2, PAGE_OVERFLOW = 4, PAGE_META = 8,
-    NODE_HEAD = 8, NODE_BIG = 1, NODE_TREE = 2,
+    PAGE_HEAD = 16,
+    PAGE_BRANCH = 1,
+    PAGE_LEAF = 2,
+    PAGE_OVERFLOW = 4,
+    PAGE_META = 8,
+    NODE_HEAD = 8,
+    NODE_BIG = 1,
+    NODE_TREE = 2,
     LARGEST_KEY = 511
 };
 #define NO_PAGE UINT64_MAX
 
 /* Numbers in pages stand as the machine has them. */
-static uint16_t u16_of(const uint8_t *at) { uint16_t n; memcpy(&n, at, sizeof n); return n; }
-static uint32_t u32_of(const uint8_t *at) { uint32_t n; memcpy(&n, at, sizeof n); return n; }
-static uint64_t u64_of(const uint8_t *at) { uint64_t n; memcpy(&n, at, sizeof n); return n; }
+static uint16_t u16_of(const uint8_t *at)
+{
+    uint16_t n;
+    memcpy(&n, at, sizeof n);
+    return n;
+}
+static uint32_t u32_of(const uint8_t *at)
+{
+    uint32_t n;
+    memcpy(&n, at, sizeof n);
+    return n;
+}
+static uint64_t u64_of(const uint8_t *at)
+{
+    uint64_t n;
+    memcpy(&n, at, sizeof n);
+    return n;
+}
 
 static bool read_fully(int fd, void *to, size_t size, uint64_t at)
 {
@@ -40,14 +61,16 @@ static bool read_fully(int fd, void *to, size_t size, uint64_t at)
 
 void lf_tree_get(const uint8_t *bytes, lf_tree *out)
 {
-    *out = (lf_tree){u32_of(bytes), u16_of(bytes + 4), u16_of(bytes + 6), u64_of(bytes + 8),
-                     u64_of(bytes + 16), u64_of(bytes + 24), u64_of(bytes + 32), u64_of(bytes + 40)};
+    *out =
+        (lf_tree){u32_of(bytes),      u16_of(bytes + 4),  u16_of(bytes + 6),  u64_of(bytes + 8),
+                  u64_of(bytes + 16), u64_of(bytes + 24), u64_of(bytes + 32), u64_of(bytes + 40)};
 }
 
 static bool is_head(const uint8_t *bytes, uint64_t page, size_t page_size)
 {
-    return u64_of(bytes) == page && u16_of(bytes + 10) == PAGE_META && u32_of(bytes + 16) == 0xBEEFC0DE &&
-           u32_of(bytes + 20) == 1 && u32_of(bytes + 40) == page_size && u16_of(bytes + 44) == MDB_INTEGERKEY &&
+    return u64_of(bytes) == page && u16_of(bytes + 10) == PAGE_META &&
+           u32_of(bytes + 16) == 0xBEEFC0DE && u32_of(bytes + 20) == 1 &&
+           u32_of(bytes + 40) == page_size && u16_of(bytes + 44) == MDB_INTEGERKEY &&
            u32_of(bytes + 88) == 0 && u16_of(bytes + 92) == 0;
 }
 
@@ -85,7 +108,9 @@ const char *lf_heads_read(int fd, lf_head heads[2], size_t *page_size)
         return "its head cannot be read";
     bool first = is_head(bytes[0], 0, *page_size), second = is_head(bytes[1], 1, *page_size);
     if (!first || !second)
-        return first ? "its second head is damaged" : second ? "its first head is damaged" : "both its heads are damaged";
+        return first    ? "its second head is damaged"
+               : second ? "its first head is damaged"
+                        : "both its heads are damaged";
     get_head(bytes[0], &heads[0]);
     get_head(bytes[1], &heads[1]);
     /* Transactions count up and take the heads by turns. */
@@ -100,18 +125,21 @@ int lf_pages_init(lf_pages *p, const lf_head *head, luaflow_error *err)
 {
     struct stat st;
     if (fstat(p->fd, &st) != 0)
-        return lf_fail(err, LUAFLOW_ESTORE, "cannot read the size of data.mdb: %s", strerror(errno));
+        return lf_fail(err, LUAFLOW_ESTORE, "cannot read the size of data.mdb: %s",
+                       strerror(errno));
     p->in_file = (uint64_t)st.st_size / p->size;
     p->n = head->last + 1;
     if (p->n < 2 || p->n > UINT64_MAX / p->size || p->n / 16 > p->in_file + 65536)
-        return lf_fail(err, LUAFLOW_ESTORE,
-                       "data.mdb is truncated or its head is damaged: it should have %llu pages and has "
-                       "%llu; restore it from a copy",
-                       (unsigned long long)p->n, (unsigned long long)p->in_file);
+        return lf_fail(
+            err, LUAFLOW_ESTORE,
+            "data.mdb is truncated or its head is damaged: it should have %llu pages and has "
+            "%llu; restore it from a copy",
+            (unsigned long long)p->n, (unsigned long long)p->in_file);
     p->used = calloc(p->n / 8 + 1, 1);
     p->free = calloc(p->n / 8 + 1, 1);
     p->probe = malloc(p->size);
-    return p->used == NULL || p->free == NULL || p->probe == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
+    return p->used == NULL || p->free == NULL || p->probe == NULL ? lf_fail_memory(err)
+                                                                  : LUAFLOW_OK;
 }
 
 void lf_pages_fini(lf_pages *p)
@@ -159,7 +187,7 @@ struct node {
     size_t size;          /* of the value */
     const uint8_t *value; /* or, of a big one, where its page stands */
     uint64_t child;
-    size_t takes;         /* of the page */
+    size_t takes; /* of the page */
 };
 
 static size_t nodes_of(const uint8_t *page) { return (u16_of(page + 12) - (size_t)PAGE_HEAD) / 2; }
@@ -185,12 +213,14 @@ static bool get_node(const lf_pages *p, const uint8_t *page, size_t i, struct no
 }
 
 /* What is wrong with the frame of a page that should be of this kind. */
-static const char *check_frame(const lf_pages *p, const uint8_t *page, uint64_t number, unsigned kind)
+static const char *check_frame(const lf_pages *p, const uint8_t *page, uint64_t number,
+                               unsigned kind)
 {
     if (u64_of(page) != number)
         return "it has the number of another page";
     if (u16_of(page + 10) != kind)
-        return kind == PAGE_LEAF ? "it should be a leaf and is none" : "it should be a branch and is none";
+        return kind == PAGE_LEAF ? "it should be a leaf and is none"
+                                 : "it should be a branch and is none";
     size_t lower = u16_of(page + 12), upper = u16_of(page + 14), took = 0;
     if (lower < PAGE_HEAD + 2 || lower % 2 != 0 || upper < lower || upper > p->size)
         return "its bounds are impossible";
@@ -389,8 +419,8 @@ static bool counts_fit(const walk *w)
            w->overflows == t->overflows;
 }
 
-int lf_pages_walk(lf_pages *p, const lf_tree *tree, lf_walk_kind kind, lf_visit_fn visit, void *payload,
-                  luaflow_error *err)
+int lf_pages_walk(lf_pages *p, const lf_tree *tree, lf_walk_kind kind, lf_visit_fn visit,
+                  void *payload, luaflow_error *err)
 {
     walk w = {.pages = p, .tree = tree, .kind = kind, .visit = visit, .payload = payload};
     struct place root = {tree->root, 0, NULL, NULL};
@@ -439,7 +469,8 @@ bool lf_pages_find(lf_pages *p, const lf_tree *tree, lf_slice key, lf_bytes *val
         if (!lf_slice_equal(node.key, key) || node.flags & ~NODE_BIG)
             return false;
         if (node.flags & NODE_BIG)
-            return read_big(p, NULL, u64_of(node.value), node.size, value) == NULL && !value->failed;
+            return read_big(p, NULL, u64_of(node.value), node.size, value) == NULL &&
+                   !value->failed;
         lf_bytes_put(value, node.value, node.size);
         return !value->failed;
     }

@@ -35,8 +35,8 @@ typedef void (*lf_hurt_fn)(void *payload, uint64_t page, const char *how, const 
                            const lf_slice *until);
 
 typedef struct lf_pages {
-    int fd;         /* borrowed */
-    size_t size;    /* of a page */
+    int fd;      /* borrowed */
+    size_t size; /* of a page */
     uint64_t n, in_file;
     lf_hurt_fn hurt;
     void *payload;

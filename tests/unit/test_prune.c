@@ -47,8 +47,10 @@ static uint32_t make_run(const char *flow, uint32_t origin)
     lf_bytes counts = {0};
     lf_counts_put(&counts, &(luaflow_counts){0, 0, 0, 0});
     lf_run_record record = {.flow = text(flow), .origin = origin, .created_us = 1000};
-    record.source = record.description = record.params = (lf_ref){.kind = LF_REF_INLINE, .bytes = text("\x80"), .size = 1};
-    lf_run_state state = {.status = LUAFLOW_RUNNING, .n_steps = 1, .counts = lf_slice_of(counts.data, counts.size)};
+    record.source = record.description = record.params =
+        (lf_ref){.kind = LF_REF_INLINE, .bytes = text("\x80"), .size = 1};
+    lf_run_state state = {
+        .status = LUAFLOW_RUNNING, .n_steps = 1, .counts = lf_slice_of(counts.data, counts.size)};
     uint32_t run;
     CHECK_INT(lf_write_run(w, &record, &state, &run, NULL), LUAFLOW_OK);
     commit(w);
@@ -68,10 +70,12 @@ static lf_slice value_of(unsigned n)
 static lf_ref ref_of(unsigned n)
 {
     lf_slice value = value_of(n);
-    return (lf_ref){.kind = LF_REF_KEY, .key = lf_key_of(0, value.data, value.size), .size = value.size};
+    return (lf_ref){
+        .kind = LF_REF_KEY, .key = lf_key_of(0, value.data, value.size), .size = value.size};
 }
 
-static void put_record(lf_write *w, uint32_t run, uint32_t task, lf_task_record *record, const lf_ref *ref)
+static void put_record(lf_write *w, uint32_t run, uint32_t task, lf_task_record *record,
+                       const lf_ref *ref)
 {
     lf_bytes outputs = {0}, bytes = {0};
     if (ref != NULL) {
@@ -101,7 +105,10 @@ static void make_task(uint32_t run, uint32_t task, unsigned n, uint32_t base_tas
 static void reuse_task(uint32_t run, uint32_t task, uint32_t origin, uint32_t origin_task)
 {
     lf_write *w = begin();
-    put_record(w, run, task, &(lf_task_record){.flags = LF_TASK_REUSED, .origin_run = origin, .origin_task = origin_task}, NULL);
+    put_record(w, run, task,
+               &(lf_task_record){
+                   .flags = LF_TASK_REUSED, .origin_run = origin, .origin_task = origin_task},
+               NULL);
     commit(w);
 }
 
@@ -160,7 +167,10 @@ static bool is_alive(void *payload, uint32_t run)
     return run == alive;
 }
 
-static lf_prune_rule rule(uint64_t keep) { return (lf_prune_rule){keep, NULL, UINT64_MAX, is_alive, NULL}; }
+static lf_prune_rule rule(uint64_t keep)
+{
+    return (lf_prune_rule){keep, NULL, UINT64_MAX, is_alive, NULL};
+}
 
 static luaflow_pruned sum;
 

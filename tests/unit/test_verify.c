@@ -32,7 +32,8 @@ static lf_ref store_value(lf_write *w, lf_slice value)
     lf_ref ref = {.kind = LF_REF_INLINE, .bytes = value, .size = value.size};
     if (value.size <= LF_INLINE_MAX)
         return ref;
-    ref = (lf_ref){.kind = LF_REF_KEY, .key = lf_key_of(0, value.data, value.size), .size = value.size};
+    ref = (lf_ref){
+        .kind = LF_REF_KEY, .key = lf_key_of(0, value.data, value.size), .size = value.size};
     CHECK_INT(lf_write_blob(w, &ref.key, value, &ref.salt, NULL), LUAFLOW_OK);
     return ref;
 }
@@ -84,11 +85,14 @@ static void make_store(void)
     CHECK_INT(lf_store_open(dir, true, &s, NULL), LUAFLOW_OK);
     lf_bytes tags = {0};
     lf_bytes_put_string(&tags, "good", 4);
-    lf_run_record record = {.flow = text("Flow"), .n_tags = 1, .tags = lf_slice_of(tags.data, tags.size)};
-    record.source = record.description = record.params = (lf_ref){.kind = LF_REF_INLINE, .bytes = text("\x80"), .size = 1};
+    lf_run_record record = {
+        .flow = text("Flow"), .n_tags = 1, .tags = lf_slice_of(tags.data, tags.size)};
+    record.source = record.description = record.params =
+        (lf_ref){.kind = LF_REF_INLINE, .bytes = text("\x80"), .size = 1};
     lf_run_state state = {.status = LUAFLOW_RUNNING};
     uint32_t run;
-    for (uint32_t task = 0; task <= N_TASKS; task += 5) { /* many transactions, so that there are free pages */
+    for (uint32_t task = 0; task <= N_TASKS;
+         task += 5) { /* many transactions, so that there are free pages */
         lf_write *w;
         CHECK_INT(lf_write_begin(s, &w, NULL), LUAFLOW_OK);
         if (task == 0)
@@ -117,8 +121,8 @@ static void hear(void *payload, const lf_finding *f)
 {
     int *n = payload;
     if ((*n)++ == 0)
-        snprintf(first, sizeof first, "run %u, task %u, '%.*s': %s", f->run, f->task, (int)f->name.size,
-                 f->name.size > 0 ? (const char *)f->name.data : "", f->text);
+        snprintf(first, sizeof first, "run %u, task %u, '%.*s': %s", f->run, f->task,
+                 (int)f->name.size, f->name.size > 0 ? (const char *)f->name.data : "", f->text);
 }
 
 /* How many findings there are; -1: it could not be looked at. */
@@ -163,7 +167,8 @@ static int read_task(lf_view *v, uint32_t task)
         return WRONG;
     if (record.attempt > 0 && lf_view_attempt(v, 1, task, 0, &attempt, NULL) != LUAFLOW_OK)
         return NOT_WHOLE;
-    return lf_view_log(v, 1, task, hear_piece, &log, NULL) == LUAFLOW_OK && log > 0 ? WHOLE : NOT_WHOLE;
+    return lf_view_log(v, 1, task, hear_piece, &log, NULL) == LUAFLOW_OK && log > 0 ? WHOLE
+                                                                                    : NOT_WHOLE;
 }
 
 /* Everything, in a process that may die of it. */
@@ -176,7 +181,8 @@ static int read_all(void)
     uint32_t numbers[2 * N_TASKS], run = 0;
     size_t n;
     alarm(20);
-    if (lf_store_open(dir, false, &s, NULL) != LUAFLOW_OK || lf_view_begin(s, &v, NULL) != LUAFLOW_OK)
+    if (lf_store_open(dir, false, &s, NULL) != LUAFLOW_OK ||
+        lf_view_begin(s, &v, NULL) != LUAFLOW_OK)
         return NOT_WHOLE;
     if (lf_view_run(v, 1, &record, &state, NULL) != LUAFLOW_OK ||
         lf_view_runs(v, "Flow", "good", 0, &run, 1, &n, NULL) != LUAFLOW_OK || n != 1)
@@ -184,9 +190,11 @@ static int read_all(void)
     if (state.total.done != N_TASKS || !lf_slice_equal(record.flow, text("Flow")) || run != 1)
         return WRONG;
     for (uint32_t step = 0; step < 2; step++)
-        if (lf_view_tasks(v, 1, step, false, 0, numbers, 2 * N_TASKS, &n, NULL) != LUAFLOW_OK || n != N_TASKS / 2)
+        if (lf_view_tasks(v, 1, step, false, 0, numbers, 2 * N_TASKS, &n, NULL) != LUAFLOW_OK ||
+            n != N_TASKS / 2)
             return NOT_WHOLE;
-    if (lf_view_tasks(v, 1, LF_ANY, false, 0, numbers, 2 * N_TASKS, &n, NULL) != LUAFLOW_OK || n != N_TASKS)
+    if (lf_view_tasks(v, 1, LF_ANY, false, 0, numbers, 2 * N_TASKS, &n, NULL) != LUAFLOW_OK ||
+        n != N_TASKS)
         return NOT_WHOLE;
     int worst = WHOLE;
     for (uint32_t task = 1; task <= N_TASKS; task++) {
@@ -302,7 +310,7 @@ TEST(whatever_damage_can_be_noticed_is_found_and_nothing_wrong_is_read)
     remember();
     uint8_t *bytes = malloc(size);
     int n_found = 0;
-    for (chance = 1; n_found < CASES * 2 / 3; ) {
+    for (chance = 1; n_found < CASES * 2 / 3;) {
         char what[80];
         memcpy(bytes, sound, size);
         size_t n = damage(bytes, what);
@@ -341,7 +349,8 @@ TEST(each_bit_of_the_heads_that_matters_is_looked_at)
 static void flip(lf_slice bytes)
 {
     int n = 0;
-    for (uint8_t *at = sound; (at = memmem(at, size - (size_t)(at - sound), bytes.data, bytes.size)) != NULL; n++)
+    for (uint8_t *at = sound;
+         (at = memmem(at, size - (size_t)(at - sound), bytes.data, bytes.size)) != NULL; n++)
         at[bytes.size / 2] ^= 1;
     CHECK(n > 0);
     write_file(sound, size);
@@ -353,7 +362,8 @@ TEST(a_damaged_value_is_told_with_its_task_and_its_name)
     remember();
     flip(value_of(31));
     CHECK_INT(verify(), 1);
-    CHECK(strstr(first, "run 1, task 31, 'x': its blob ") == first && strstr(first, " is damaged") != NULL);
+    CHECK(strstr(first, "run 1, task 31, 'x': its blob ") == first &&
+          strstr(first, " is damaged") != NULL);
     free(sound);
     drop_store();
 }
@@ -367,7 +377,8 @@ TEST(a_damaged_chunk_of_a_large_value_is_told_too)
     lf_slice value = value_of(7);
     flip(lf_slice_of(value.data + (1 << 20), 2000));
     CHECK_INT(verify(), 1);
-    CHECK(strstr(first, "run 1, task 7, 'x': its blob ") == first && strstr(first, " is damaged") != NULL);
+    CHECK(strstr(first, "run 1, task 7, 'x': its blob ") == first &&
+          strstr(first, " is damaged") != NULL);
     has_large = false;
     free(sound);
     drop_store();
