@@ -441,3 +441,53 @@ TEST(a_compacted_store_is_smaller_and_whole)
     }
     drop_store();
 }
+
+static luaflow_run *start_run(luaflow *rt, luaflow_flow *flow)
+{
+    luaflow_run_options o = LUAFLOW_RUN_OPTIONS_INIT;
+    luaflow_run *run;
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    o.max_workers = 2;
+    if (luaflow_start(rt, flow, &o, &run, &err) != LUAFLOW_OK)
+        fail_msg("%s", luaflow_error_text(&err));
+    return run;
+}
+
+TEST(a_process_prunes_beside_its_own_runs)
+{
+    static const char source[] =
+        "return { name = 'Same', steps = {"
+        "  start = { next = 'a', foreach = 'n', function(self) self.n = 60 end },"
+        "  a = { next = 'b', function(self) self.x = ('x' .. self.index % 7):rep(400) end },"
+        "  b = { next = 'finish', function(self) self.y = self.x .. ('y'):rep(500) end },"
+        "  finish = function(self, inputs) self.all = table.concat(inputs:collect 'y') end } }";
+    fresh_store();
+    luaflow_options options = LUAFLOW_OPTIONS_INIT;
+    luaflow *rt;
+    luaflow_flow *flow;
+    options.store = dir;
+    CHECK_INT(luaflow_open(&options, &rt, NULL), LUAFLOW_OK);
+    CHECK_INT(luaflow_flow_load_string(source, sizeof source - 1, "same.lua", &flow, NULL),
+              LUAFLOW_OK);
+    luaflow_prune_options all = LUAFLOW_PRUNE_OPTIONS_INIT;
+    luaflow_pruned pruned;
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    uint64_t n = 0;
+    for (int i = 0; i < 6; i++) {
+        luaflow_run *run = start_run(rt, flow);
+        while (!luaflow_wait(run, 0)) {
+            if (luaflow_prune(rt, &all, &pruned, &err) != LUAFLOW_OK)
+                fail_msg("%s", luaflow_error_text(&err));
+            n += pruned.runs;
+        }
+        CHECK_INT(luaflow_run_status(run), LUAFLOW_DONE);
+        bytes_left(); /* finds nothing wrong */
+        luaflow_run_close(run);
+    }
+    CHECK(n >= 4);
+    CHECK_INT(luaflow_prune(rt, &all, &pruned, NULL), LUAFLOW_OK);
+    CHECK(bytes_left() < 100);
+    luaflow_flow_close(flow);
+    luaflow_close(rt);
+    drop_store();
+}
