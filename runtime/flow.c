@@ -267,6 +267,7 @@ typedef struct resolving {
     lf_flow *f;
     const luaflow_param *params;
     size_t n;
+    lf_slice values, description; /* of the run that is resumed, if one is */
     lf_bytes *out;
     luaflow_error *err;
     luaflow_error why; /* of a value that cannot be read or stored */
@@ -324,18 +325,36 @@ LF_RAISES static int refuse_unstorable(lua_State *L, resolving *r, int values)
     return refuse(L, r, lf_fail(r->err, LUAFLOW_EUSAGE, "parameter %s", text));
 }
 
+/* Pushes what the resumed run was given, and its description.  [-0, +2, raises] */
+LF_RAISES static void push_before(lua_State *L, resolving *r)
+{
+    const lf_slice both[] = {r->values, r->description};
+    for (int i = 0; i < 2; i++) {
+        int rc = lf_codec_decode(L, both[i], &r->why);
+        if (rc == LUAFLOW_EVALUE)
+            rc = lf_fail(r->err, LUAFLOW_ESTORE,
+                         "the parameters of the run are damaged; run luaflow verify");
+        if (rc != LUAFLOW_OK)
+            refuse(L, r, rc == LUAFLOW_ESTORE ? rc : lf_fail_memory(r->err));
+    }
+}
+
 static int resolve_inside(lua_State *L)
 {
     resolving *r = lua_touserdata(L, 1);
+    bool resumes = r->description.size > 0;
     luaL_checkstack(L, 20, "parameters");
     int rc = lf_state_require(L, "luaflow.params", r->err);
     if (rc != LUAFLOW_OK)
         return refuse(L, r, rc);
-    lua_getfield(L, -1, "resolve");
+    lua_getfield(L, -1, resumes ? "resume" : "resolve");
     lua_rawgeti(L, LUA_REGISTRYINDEX, r->f->specs);
     lua_rawgeti(L, LUA_REGISTRYINDEX, r->f->defaults);
-    push_given(L, r);
-    if ((rc = lf_state_try(L, 3, 2, LUAFLOW_EUSAGE, r->err)) != LUAFLOW_OK)
+    if (resumes)
+        push_before(L, r);
+    else
+        push_given(L, r);
+    if ((rc = lf_state_try(L, resumes ? 4 : 3, 2, LUAFLOW_EUSAGE, r->err)) != LUAFLOW_OK)
         return refuse(L, r, rc);
     if (lua_isnil(L, -2))
         return refuse(L, r, lf_fail_text(r->err, LUAFLOW_EUSAGE, lua_tostring(L, -1)));
@@ -364,14 +383,24 @@ int lf_flow_seed(lf_flow *f, uint64_t seed, luaflow_error *err)
     return lf_flow_judge(f->L, lua_cpcall(f->L, seed_inside, &number), f, LUAFLOW_OK, err);
 }
 
+static int resolve(resolving *r)
+{
+    size_t size = r->out->size;
+    int failed = lua_cpcall(r->f->L, resolve_inside, r);
+    if (failed != 0)
+        r->out->size = size;
+    luaflow_error_clear(&r->why);
+    return lf_flow_judge(r->f->L, failed, r->f, r->rc, r->err);
+}
+
 int lf_flow_params(lf_flow *f, const luaflow_param *params, size_t n, lf_bytes *out,
                    luaflow_error *err)
 {
-    resolving r = {.f = f, .params = params, .n = n, .out = out, .err = err};
-    size_t size = out->size;
-    int failed = lua_cpcall(f->L, resolve_inside, &r);
-    if (failed != 0)
-        out->size = size;
-    luaflow_error_clear(&r.why);
-    return lf_flow_judge(f->L, failed, f, r.rc, err);
+    return resolve(&(resolving){.f = f, .params = params, .n = n, .out = out, .err = err});
+}
+
+int lf_flow_params_again(lf_flow *f, lf_slice values, lf_slice description, lf_bytes *out,
+                         luaflow_error *err)
+{
+    return resolve(&(resolving){.f = f, .values = values, .description = description, .out = out, .err = err});
 }

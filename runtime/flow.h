@@ -54,4 +54,10 @@ int lf_flow_seed(lf_flow *f, uint64_t seed, luaflow_error *err);
 int lf_flow_params(lf_flow *f, const luaflow_param *params, size_t n, lf_bytes *out,
                    luaflow_error *err);
 
+/* The same for a run that is resumed: `values` and `description` are those of its origin. What
+ * that was given stays; parameters that it did not know have their defaults. LUAFLOW_EUSAGE when
+ * one of these has none and is required. */
+int lf_flow_params_again(lf_flow *f, lf_slice values, lf_slice description, lf_bytes *out,
+                         luaflow_error *err);
+
 #endif

@@ -146,6 +146,15 @@ static void run_apart(worker *w, lf_task *t)
     luaflow_error_clear(&err);
 }
 
+/* The scheduler hears of a failure with the batch; by then too much would have been started. */
+static void halt_if_failed(const lf_task *t)
+{
+    lf_facts *facts = t->batch->facts;
+    const lf_attributes *attributes = &lf_graph_step(lf_flow_graph(facts->flow), t->step)->attributes;
+    if (t->outcome == LF_BROKE && t->attempt >= attributes->retry_times && !facts->keep_going)
+        atomic_store_explicit(&facts->halted, true, memory_order_relaxed);
+}
+
 static void run_batch(worker *w, lf_batch *b)
 {
     uint64_t began = lf_tick_us();
@@ -166,6 +175,7 @@ static void run_batch(worker *w, lf_batch *b)
             run_apart(w, t);
         else if (!run_here(w, t))
             break;
+        halt_if_failed(t);
     }
     lf_task_drop(stand_in);
     b->elapsed_us = lf_tick_us() - began;

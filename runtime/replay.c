@@ -11,7 +11,7 @@ typedef enum fate {
     TAKEN,     /* it succeeded, and is taken over */
     FAILED,
     NAMED,     /* it succeeded, but its step is to run again */
-    AFTER,     /* it succeeded, but a task before it runs again */
+    AFTER,     /* it succeeded, but what comes before it runs again */
     EMPTY      /* no task: here a foreach that found an empty list runs again */
 } fate;
 
@@ -28,6 +28,7 @@ struct lf_replay {
     uint32_t *to_new;        /* a step of the origin's graph as it is numbered now, or LF_NONE */
     entry *table;            /* open addressing by step and place */
     size_t room, n;
+    bool *is_after;          /* by step: whether it comes after the one to run again */
     uint32_t *n_taken;       /* by step: how many tasks are taken over */
 };
 
@@ -259,7 +260,7 @@ static fate fate_of(const lf_replay *r, const lf_task_record *task, bool all)
     uint32_t step = r->to_new[task->step];
     if (task->flags & LF_TASK_FAILED)
         return FAILED;
-    if (!all || step == LF_NONE || is_after_empty(r, task))
+    if (!all || step == LF_NONE || r->is_after[step] || is_after_empty(r, task))
         return AFTER;
     return step == r->named ? NAMED : TAKEN;
 }
@@ -349,6 +350,22 @@ static int read_origin(scan *s, luaflow_error *err)
     return rc;
 }
 
+/* Marks what comes after the step that is to run again, whether or not a task of the origin took
+ * that way. The edge that closes a loop leads back, to what came before in its first turn; what
+ * comes in later turns is found by its parents. */
+static void mark_after(lf_replay *r)
+{
+    for (uint32_t i = r->named; i < lf_graph_size(r->graph); i++) {
+        const lf_step *step = lf_graph_step(r->graph, i);
+        if (i != r->named && !r->is_after[i])
+            continue;
+        for (uint32_t k = 0; k < step->n_next; k++)
+            r->is_after[step->next[k]] |= step->next[k] > i;
+        if (step->join != LF_NONE)
+            r->is_after[step->join] = true;
+    }
+}
+
 int lf_replay_new(lf_store *store, const lf_graph *graph, uint32_t origin, const char *step,
                   lf_replay **out, luaflow_error *err)
 {
@@ -363,8 +380,11 @@ int lf_replay_new(lf_store *store, const lf_graph *graph, uint32_t origin, const
     r->named = named;
     scan s = {.replay = r};
     r->n_taken = calloc(lf_graph_size(graph), sizeof *r->n_taken);
-    int rc = r->n_taken != NULL && grow(r) ? lf_view_begin(store, &s.view, err) : lf_fail_memory(err);
+    r->is_after = calloc(lf_graph_size(graph), sizeof *r->is_after);
+    bool ok = r->n_taken != NULL && r->is_after != NULL && grow(r);
+    int rc = ok ? lf_view_begin(store, &s.view, err) : lf_fail_memory(err);
     if (rc == LUAFLOW_OK) {
+        mark_after(r);
         rc = read_origin(&s, err);
         lf_view_end(s.view);
     }
@@ -387,6 +407,7 @@ void lf_replay_free(lf_replay *r)
         return;
     free(r->to_new);
     free(r->n_taken);
+    free(r->is_after);
     free(r->table);
     free(r);
 }

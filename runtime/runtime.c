@@ -349,6 +349,7 @@ static int make_facts(luaflow *rt, lf_flow *flow, const luaflow_run_options *o, 
     facts->drop_flow = drop_flow;
     facts->events = rt->events;
     facts->listened = o->on_event != NULL;
+    facts->keep_going = o->keep_going;
     facts->progress_after = o->progress_after;
     facts->max_num_splits = o->max_num_splits > 0 ? o->max_num_splits : 1000000;
     facts->store = strdup(lf_store_dir(rt->store));
@@ -380,7 +381,27 @@ static int set_params(lf_facts *facts, const luaflow_run_options *o, luaflow_err
     return rc;
 }
 
-/* The same as they were in the origin; and what is taken over from it. */
+/* The parameters of the origin, and defaults of those that are new. */
+static int keep_params(lf_view *v, lf_facts *facts, const lf_run_record *origin, luaflow_error *err)
+{
+    lf_buf *values = NULL, *description = NULL;
+    lf_bytes params = {0};
+    int rc = lf_view_blob(v, &origin->params, &values, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_view_blob(v, &origin->description, &description, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_flow_seed(facts->flow, facts->seed, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_flow_params_again(facts->flow, lf_buf_slice(values), lf_buf_slice(description), &params, err);
+    if (rc == LUAFLOW_OK && (facts->params = lf_buf_copy(params.data, params.size)) == NULL)
+        rc = lf_fail_memory(err);
+    lf_bytes_fini(&params);
+    lf_buf_free(values);
+    lf_buf_free(description);
+    return rc;
+}
+
+/* What a resumed run has of its origin: seed, parameters, and what is taken over. */
 static int set_origin(luaflow *rt, lf_facts *facts, uint32_t origin, const char *step,
                       luaflow_error *err)
 {
@@ -393,7 +414,7 @@ static int set_origin(luaflow *rt, lf_facts *facts, uint32_t origin, const char 
     if (rc == LUAFLOW_OK) {
         facts->seed = record.seed;
         facts->origin = origin;
-        rc = lf_view_blob(v, &record.params, &facts->params, err);
+        rc = keep_params(v, facts, &record, err);
     }
     lf_view_end(v);
     facts->drop_replay = lf_replay_free;
@@ -471,7 +492,7 @@ static int start_run(luaflow *rt, lf_facts *facts, const luaflow_run_options *o,
         return rc;
     }
     lf_run_start start = {lf_facts_ref(facts), lf_flow_graph(facts->flow),
-                          o->max_workers > 0 ? o->max_workers : cores(), o->keep_going};
+                          o->max_workers > 0 ? o->max_workers : cores()};
     rc = lf_sched_start(rt->sched, &start, err);
     if (rc != LUAFLOW_OK) {
         lf_owner_release(rt->owner, facts->run);

@@ -48,7 +48,6 @@ typedef struct run {
     const lf_graph *graph;
     lf_plan *plan;
     uint32_t max_workers;
-    bool keep_going;
     bool failed, cancelled, ending;
     luaflow_error problem;       /* what broke the run itself */
     uint32_t out_batches;        /* with the runner */
@@ -139,7 +138,7 @@ static run *find_run(lf_sched *s, const lf_facts *facts)
 
 static bool is_halted(const run *r)
 {
-    return r->cancelled || r->problem.code != LUAFLOW_OK || (r->failed && !r->keep_going);
+    return r->cancelled || r->problem.code != LUAFLOW_OK || (r->failed && !r->facts->keep_going);
 }
 
 static void halt_if(run *r)
@@ -257,7 +256,8 @@ static bool start_batch(lf_sched *s, run *r, uint32_t step, uint32_t most)
         return false;
     }
     r->steps[step].running += (uint32_t)n;
-    r->steps[step].counts.started += n;
+    for (size_t i = 0; i < n; i++)
+        r->steps[step].counts.started += b->tasks[i].attempt == 0;
     r->out_batches++;
     b->replays = r->replaying;
     r->slots += slots_of(r, step);
@@ -397,7 +397,6 @@ static void end_failed(run *r, lf_planned *p, lf_task *t)
         lf_task_release_inputs(t);
         t->outcome = LF_RETRYING;
         t->planned = p; /* until the attempt is stored, and told */
-        r->steps[t->step].counts.started--;
         r->retrying++;
         return;
     }
@@ -429,7 +428,7 @@ static void end_task(run *r, lf_task *t)
     t->prefix = (lf_slice){NULL, 0};
     r->steps[t->step].running--;
     if (t->outcome == LF_UNSTARTED) {
-        r->steps[t->step].counts.started--;
+        r->steps[t->step].counts.started -= t->attempt == 0;
         return_inputs(p, t);
         if (!r->replaying)
             lf_plan_return(r->plan, p);
@@ -716,7 +715,6 @@ static void start_run(lf_sched *s, const lf_run_start *start)
         r->facts = start->facts;
         r->graph = start->graph;
         r->max_workers = start->max_workers;
-        r->keep_going = start->keep_going;
         r->replaying = start->facts->replay != NULL;
         r->plan = lf_plan_new(start->graph, (lf_plan_hooks){hold_thing, drop_thing});
         r->steps = calloc(start->facts->n_steps, sizeof *r->steps);

@@ -27,7 +27,6 @@ typedef struct lf_run_start {
     lf_facts *facts;
     const lf_graph *graph;
     uint32_t max_workers;
-    bool keep_going;
 } lf_run_start;
 int lf_sched_start(lf_sched *s, const lf_run_start *start, luaflow_error *err);
 

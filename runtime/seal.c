@@ -415,18 +415,15 @@ static lf_slice word(const char *text) { return lf_slice_of(text, strlen(text));
 /* { message=, timeout=, attempts=, traceback= }, as it stands in canonical order. */
 static void put_failure(const lf_seal *s, const lf_failure *failure, lf_bytes *out)
 {
-    bool traced = failure->traceback != NULL && *failure->traceback != '\0';
-    lf_bytes_put_u8(out, traced ? 0x84 : 0x83);
+    lf_bytes_put_u8(out, 0x84);
     put_words(out, "message");
     put_words(out, failure->message);
     put_words(out, "timeout");
     lf_bytes_put_u8(out, failure->timed_out ? 0xc3 : 0xc2);
     put_words(out, "attempts");
     lf_codec_put_number(out, s->task->attempt + 1.0);
-    if (traced) {
-        put_words(out, "traceback");
-        put_words(out, failure->traceback);
-    }
+    put_words(out, "traceback");
+    put_words(out, failure->traceback != NULL ? failure->traceback : "");
 }
 
 /* Makes the failure all that this task leaves of its own. */

@@ -37,10 +37,12 @@ typedef struct lf_facts {
     /* of a resumed run: what it takes over, freed by drop_replay; else NULL */
     struct lf_replay *replay;
     void (*drop_replay)(struct lf_replay *replay);
+    bool keep_going;         /* a failed task is no reason to halt */
     bool listened;           /* whether anybody hears of single tasks and lines */
     uint32_t progress_after; /* 0: no bound */
     atomic_uint *begun;      /* by step: how many tasks were started */
-    atomic_bool halted;      /* the scheduler wants no further task started; workers look */
+    atomic_bool halted;      /* no further task is to start: set by the scheduler, and by a worker
+                                whose task has failed; workers look before each task */
 } lf_facts;
 
 /* Zeroed facts with room for `n_steps` and one owner, or NULL. */

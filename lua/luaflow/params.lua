@@ -290,4 +290,25 @@ function params.resolve(specs, defaults, given)
   return values
 end
 
+--- The parameters of a run that is resumed: `values` are those of its origin and stay; those
+--- that its `description` does not know have their defaults.
+--- @return table? values, string? message  a usage error
+function params.resume(specs, defaults, values, description)
+  local known, new = {}, {}
+  for _, spec in ipairs(description.params) do known[spec.name] = true end
+  for _, spec in ipairs(specs) do
+    if not known[spec.name] then new[#new + 1] = spec end
+  end
+  for _, spec in ipairs(new) do
+    local ok, value = resolve_one(spec, defaults[spec.name])
+    if not ok then return nil, value end
+    if value == nil and spec.required then
+      return nil, ("parameter '%s' is new and required, and a resumed run is given none: give it a default, " ..
+        "or run the flow anew"):format(spec.name)
+    end
+    values[spec.name] = value
+  end
+  return values
+end
+
 return params

@@ -394,6 +394,42 @@ return { params = {
   equal(ran(w), "", "the default function is not called again")
 end)
 
+test("a parameter that the origin did not know has its default", function(w)
+  local function flow(params)
+    return BEGIN .. "return { name = 'New', params = { old = { default = 1 }, " .. params .. [[ }, steps = {
+  start = { next = "finish" },
+  finish = function(self) if not is "fixed" then error "broken" end self.both = { self.old, self.new } end,
+} }]]
+  end
+  w:write("new.lua", flow "")
+  w:expect(1, "run", "new.lua", "--old", "7")
+  w:write("fixed", "")
+  w:write("new.lua", flow "new = { required = true, type = 'number' }")
+  contains(w:expect(2, "resume", "new.lua").err, "parameter 'new' is new and required")
+  w:write("new.lua", flow "new = { default = function() return 5 end }")
+  w:expect(0, "resume", "new.lua")
+  equal(w:artifacts("2/finish"), { both = { 7, 5 } })
+end)
+
+test("with a step, what comes after it runs again whichever way the origin took", function(w)
+  w:write("ways.lua", BEGIN .. [[
+return { steps = {
+  start = { next = { small = "sm", large = "lg" }, switch = "size", function(self) ran "start"; self.size = "small" end },
+  sm = { next = "many", function() ran "sm" end },
+  lg = { next = "many", function() ran "lg" end },
+  many = { next = "each", foreach = "list", function(self) ran "many"; self.list = {} end },
+  each = { next = "join", function() ran "each" end },
+  join = { next = "finish", function(self, inputs) ran "join" end },
+  finish = function() ran "finish" end,
+} }]])
+  w:run("ways.lua")
+  ran(w)
+  w:expect(0, "resume", "ways.lua", "lg")
+  equal(ran(w), "finish join many")
+  w:expect(0, "resume", "ways.lua", "each")
+  equal(ran(w), "finish join")
+end)
+
 test("tags are the new run's own, and run's options hold", function(w)
   w:write("linear.lua", LINEAR)
   w:expect(1, "run", "linear.lua", "--tag", "old")

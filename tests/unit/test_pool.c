@@ -176,6 +176,7 @@ TEST(a_step_that_fails_is_the_tasks_failure_and_the_next_one_runs)
 {
     world w;
     make_world(&w, HERE "if current.task_id == 1 then error('oh no') end; self.n = 1", 1);
+    w.facts->keep_going = true;
     lf_batch *b = start(&w, 1);
     CHECK(take(&w) == b);
     CHECK_INT(b->error.code, LUAFLOW_OK);
@@ -187,6 +188,20 @@ TEST(a_step_that_fails_is_the_tasks_failure_and_the_next_one_runs)
     b = start(&w, 1);
     CHECK(take(&w) == b);
     CHECK_INT(n_of(&b->tasks[0]), 1);
+    lf_batch_free(b);
+    drop_world(&w);
+}
+
+TEST(after_a_step_that_failed_for_good_no_other_is_started)
+{
+    world w;
+    make_world(&w, HERE "if current.task_id == 2 then error('oh no') end", 1);
+    lf_batch *b = start(&w, 3);
+    CHECK(take(&w) == b);
+    CHECK_INT(b->tasks[0].outcome, LF_SUCCEEDED);
+    CHECK_INT(b->tasks[1].outcome, LF_BROKE);
+    CHECK_INT(b->tasks[2].outcome, LF_UNSTARTED);
+    CHECK(atomic_load(&w.facts->halted));
     lf_batch_free(b);
     drop_world(&w);
 }

@@ -137,8 +137,8 @@ static void start_run(world *w, run *r, const char *steps)
     r->facts->listened = true;
     r->facts->progress_after = r->progress_after;
     store_run(w->store, r->facts);
-    lf_run_start how = {lf_facts_ref(r->facts), r->graph, r->max_workers ? r->max_workers : 1,
-                        r->keep_going};
+    r->facts->keep_going = r->keep_going;
+    lf_run_start how = {lf_facts_ref(r->facts), r->graph, r->max_workers ? r->max_workers : 1};
     CHECK_INT(lf_sched_start(w->sched, &how, NULL), LUAFLOW_OK);
 }
 
