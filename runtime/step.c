@@ -34,8 +34,12 @@ static int furnish(lua_State *L)
     lua_call(L, 1, 2);                                          /* natives, originals, settled */
     s->settled = luaL_ref(L, LUA_REGISTRYINDEX);
     s->originals = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_getfield(L, 2, "run");
-    s->run = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_getfield(L, 2, "begin");
+    s->begin = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_getfield(L, 2, "find_step");
+    s->find_step = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_getfield(L, 2, "make_inputs");
+    s->make_inputs = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_getfield(L, 2, "reset");
     s->reset = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushcfunction(L, perform);
@@ -202,40 +206,35 @@ LF_RAISES static void push_environment(lua_State *L, const lf_stepper *s)
     lua_replace(L, LUA_GLOBALSINDEX);
 }
 
-/* task.reset(), with the flow's description when another run begins. */
-LF_RAISES static void reset(lua_State *L, lf_stepper *s)
+/* Pushes the task's self, its step's name being at the top: task.begin(), with the flow's
+ * description when another run begins.  [-0, +1, raises] */
+LF_RAISES static void push_self(lua_State *L, lf_stepper *s)
 {
+    const lf_who *who = s->who;
     luaflow_error err = LUAFLOW_ERROR_INIT;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, s->reset);
-    if (s->known_run == s->who->run) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->begin);
+    lua_pushvalue(L, -2);
+    if (who->depth > 0)
+        lua_pushnumber(L, who->index);
+    else
+        lua_pushnil(L);
+    if (s->known_run == who->run) {
         lua_pushnil(L);
     } else if (lf_codec_decode(L, lf_flow_description(s->flow), &err) != LUAFLOW_OK) {
         lf_step_refuse(L, &err);
         lua_error(L);
     }
-    lua_call(L, 1, 0);
-    s->known_run = s->who->run;
+    lua_call(L, 3, 1);
+    s->known_run = who->run;
 }
 
-/* Pushes the flow's table, made anew in the environment below `run`, or the step's function
- * where that comes to the same. The chunk's own output shows once: in the first task.
- * [-0, +1, raises] */
+/* Pushes the flow's table, made anew in the environment at the top. The chunk's own output
+ * shows once: in the first task.  [-0, +1, raises] */
 LF_RAISES static void push_flow(lua_State *L, lf_stepper *s)
 {
-    bool is_alone = s->alone != LUA_NOREF;
-    if (is_alone) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, s->alone);
-        lua_getfield(L, -1, s->who->step);                      /* env, run, steps, function */
-        lua_remove(L, -2);
-    } else {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, s->chunk);
-    }
-    if (is_alone && !s->who->has_function)
-        return;
-    lua_pushvalue(L, -3);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->chunk);
+    lua_pushvalue(L, -2);
     lua_setfenv(L, -2);
-    if (is_alone)
-        return;
     s->muted = s->who->task != 1;
     lua_call(L, 0, 1);
     s->muted = false;
@@ -244,36 +243,50 @@ LF_RAISES static void push_flow(lua_State *L, lf_stepper *s)
                    lf_flow_path(s->flow));
 }
 
+/* Pushes the function of the step whose name is at `name`, in the environment at the top.
+ * [-0, +1, raises] */
+LF_RAISES static void push_step(lua_State *L, lf_stepper *s, int name)
+{
+    if (s->alone == LUA_NOREF) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->find_step);
+        lua_pushvalue(L, -2);
+        push_flow(L, s);                                        /* env, find_step, env, flow */
+        lua_remove(L, -2);
+        lua_call(L, 1, 1);
+    } else {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->alone);
+        lua_pushvalue(L, name);
+        lua_rawget(L, -2);                                      /* env, steps, function */
+        lua_remove(L, -2);
+        lua_pushvalue(L, -2);
+        lua_setfenv(L, -2);
+    }
+}
+
 /* perform(stepper) -> self */
 static int perform(lua_State *L)
 {
     lf_stepper *s = lua_touserdata(L, 1);
     const lf_who *who = s->who;
-    reset(L, s);
+    lua_pushstring(L, who->step);
+    push_self(L, s);                                            /* stepper, name, self */
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->randomseed);
     lua_pushnumber(L, (double)(who->seed >> 11));
     lua_call(L, 1, 0);
-    push_environment(L, s);                                     /* env */
-    if (!who->has_function && who->task != 1) {
-        lua_newtable(L);
-        return 1;
+    push_environment(L, s);                                     /* stepper, name, self, env */
+    if (who->has_function) {
+        push_step(L, s, 2);
+        lua_pushvalue(L, 3);                                    /* …, step, self */
+        if (who->is_join) {
+            lua_rawgeti(L, LUA_REGISTRYINDEX, s->make_inputs);
+            lua_pushnumber(L, who->n_inputs);
+            lua_call(L, 1, 1);
+        }
+        lua_call(L, who->is_join ? 2 : 1, 0);
+    } else if (who->task == 1) {
+        push_flow(L, s);
     }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, s->run);                  /* env, run */
-    push_flow(L, s);                                            /* env, run, flow or step */
-    if (!who->has_function) {
-        lua_newtable(L);
-        return 1;
-    }
-    lua_pushstring(L, who->step);
-    if (who->depth > 0)
-        lua_pushnumber(L, who->index);
-    else
-        lua_pushnil(L);
-    if (who->is_join)
-        lua_pushnumber(L, who->n_inputs);
-    else
-        lua_pushnil(L);
-    lua_call(L, 4, 1);                                          /* env, self */
+    lua_settop(L, 3);
     return 1;
 }
 

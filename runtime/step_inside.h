@@ -9,7 +9,8 @@ struct lf_stepper {
     lf_flow *flow;        /* NULL until it is entered */
     lua_State *L;
     /* references into the registry */
-    int chunk, perform, gather, collect, run, reset, originals, settled, randomseed, globals, inherit;
+    int chunk, perform, gather, collect, begin, find_step, make_inputs, reset, originals, settled,
+        randomseed, globals, inherit;
     int began_kb;         /* Lua's memory when the state was new */
     int kept_kb;          /* and after the last full collection */
     uint64_t tasks;

@@ -1,4 +1,4 @@
---- What `self` is in a step, and the call of the step itself. Runs in workers.
+--- What `self` is in a step. Runs in workers.
 local inputs = require "luaflow.inputs"
 
 -- Kept here: a flow may change its state's libraries, but not what luaflow says.
@@ -187,33 +187,21 @@ function methods.merge_artifacts(self, given, options)
   native.propagate(wanted)
 end
 
-local function step_of(flow, name)
+--- The function of the task's step in a flow table that was just made.
+function task.find_step(flow)
   local steps = type(flow) == "table" and flow.steps
-  local step = type(steps) == "table" and steps[name]
+  local step = type(steps) == "table" and steps[step_name]
   if type(step) == "table" then step = step[1] end
   if type(step) == "function" then return step end
   error(format("the flow file has no step '%s' this time; a flow must not depend on chance or the clock",
-    name), 0)
+    step_name), 0)
 end
 
---- Runs step `name`, of a flow table that was just made or the function itself; gives back
---- its self. `join_inputs` is how many a join has, nil for other steps.
-function task.run(flow, name, place_index, join_inputs)
-  step_name, index = name, place_index
-  local self = setmetatable({}, Self)
-  current = self
-  local step = type(flow) == "function" and flow or step_of(flow, name)
-  if join_inputs then
-    current_inputs = inputs.new(name, join_inputs, native.input_names())
-    step(self, current_inputs)
-  else
-    step(self)
-  end
-  return self
+--- What the task is called with besides self: it is a join of so many.
+function task.make_inputs(count)
+  current_inputs = inputs.new(step_name, count, native.input_names())
+  return current_inputs
 end
-
--- A step that asks for the environment of its caller gets this one, not the state's.
-setfenv(task.run, {})
 
 --- The step functions of a chunk that need not run anew for every task, since nobody could
 --- tell: it reads no global, so it does nothing but build its table, and no step function has
@@ -251,7 +239,7 @@ local function forget_classes()
   end
 end
 
---- Forgets what the last task read. With the flow's description another run begins.
+--- Forgets what the last task read, and with the flow's description also its run.
 function task.reset(description)
   if current_inputs then inputs.finish() end
   current, current_inputs, element = nil, nil, nil
@@ -266,6 +254,16 @@ function task.reset(description)
   elseif next(tables) ~= nil then
     tables = {}
   end
+end
+
+--- A task of step `name` begins, of another run than the last if there is a description.
+--- Gives back its self. step.c calls the step itself, so that what a step finds below its own
+--- frames is none of ours.
+function task.begin(name, place_index, description)
+  task.reset(description)
+  step_name, index = name, place_index
+  current = setmetatable({}, Self)
+  return current
 end
 
 --- Tells this module the functions of step.c; gives it what step.c reads afterwards.

@@ -67,6 +67,18 @@ stack traceback:]])
   matches(out, "%[1/a/(%d) %(worker %d+%)%] See what it printed: luaflow logs F/1/a/%1 %-%-store 'my store'\n")
 end)
 
+test("a step that blames its caller is shown with the line that did", function(w)
+  w:write("fail.lua", [[
+return { steps = { start = function(self)
+  print(debug.traceback())
+  error("bad input", 2)
+end } }]])
+  local out = w:expect(1, "run", "fail.lua").out
+  contains(out, "] Task failed.\n", "] bad input\n", "] > 3 |   error(\"bad input\", 2)\n",
+    "\tfail.lua:2: in function <fail.lua:1>", "\tfail.lua:3: in function <fail.lua:1>")
+  lacks(out, "luaflow/")
+end)
+
 test("what a failing step printed is kept", function(w)
   w:write("fail.lua", [[
 return { steps = { start = function() print "before"; error("after") end } }]])

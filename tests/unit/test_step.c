@@ -809,6 +809,21 @@ TEST(a_failed_task_keeps_its_message_and_traceback)
     end();
 }
 
+TEST(no_frame_of_ours_stands_below_a_steps_own)
+{
+    const char *heads[] = {"", "local x = print "}; /* the chunk runs once, and for every task */
+    for (int i = 0; i < 2; i++) {
+        begin_with(heads[i], "steps = { start = { next = 'a', function(self) "
+                   "self.frames, self.above = debug.traceback(), getfenv(2) == getfenv(1) end },\n"
+                   "a = function(self) error('bad input', 2) end }", "{}");
+        lf_task *t = start(), *failed = task_after(t, "a");
+        check_left(t, "frames:find('flows/f.lua:1:', 1, true) and not frames:find('luaflow/', 1, true) and above");
+        CHECK_STR(failure_of(failed), "bad input");
+        CHECK_STR(text_of(record_of(failed).traceback), "stack traceback:\n\tflows/f.lua:2: in function <flows/f.lua:2>");
+        end();
+    }
+}
+
 TEST(a_stepper_runs_on_after_a_failure)
 {
     begin("steps = { start = { next = 'a', function(self) self.x = 1 end },"
