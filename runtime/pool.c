@@ -24,6 +24,10 @@ typedef struct worker {
     lf_seal *seal;
     lf_flow *warm;               /* counted: make a state for it before any work; or NULL */
     lf_stepper *steppers[STATES]; /* the most recent first */
+    pthread_mutex_t lock;        /* a leaf: guards what follows */
+    lf_task *running;            /* one of several of its batch, or NULL */
+    uint64_t since;              /* when it began */
+    lf_batch *apart;             /* where it goes on, the rest of its batch having been taken */
 } worker;
 
 struct lf_pool {
@@ -105,9 +109,39 @@ static void replay_batch(const worker *w, lf_batch *b)
     lf_view_end(view);
 }
 
-/* In this thread's own state; false when there is none. */
-static bool run_here(worker *w, lf_task *t)
+/* From here on the scheduler may take the rest of the batch of `t`, which is to run. */
+static void expose(worker *w, lf_task *t)
 {
+    if (t->batch->n == 1)
+        return;
+    pthread_mutex_lock(&w->lock);
+    w->running = t;
+    w->since = lf_tick_us();
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* And no longer. If it has, `*t` goes on in a batch of its own. */
+static void claim(worker *w, lf_task **t)
+{
+    if ((*t)->batch->n == 1)
+        return;
+    pthread_mutex_lock(&w->lock);
+    lf_batch *apart = w->apart;
+    w->apart = NULL;
+    w->running = NULL;
+    pthread_mutex_unlock(&w->lock);
+    if (apart == NULL)
+        return;
+    lf_batch *rest = (*t)->batch;
+    *t = &apart->tasks[0];
+    lf_seal_move(w->seal, *t);
+    lf_batch_free(rest); /* which the taker held for us */
+}
+
+/* In this thread, and in a state of its own; false, with the batch's error, when there is none. */
+static bool run_here(worker *w, lf_task **running)
+{
+    lf_task *t = *running;
     lf_batch *b = t->batch;
     lf_stepper *s = stepper_for(w, b->facts->flow, &b->error);
     if (s == NULL)
@@ -117,7 +151,9 @@ static bool run_here(worker *w, lf_task *t)
     lf_who who;
     lf_seal_begin(w->seal, t);
     lf_seal_who(w->seal, &who);
+    expose(w, t);
     int rc = lf_stepper_run(s, &who, lf_seal_world(w->seal), &failure);
+    claim(w, running);
     lf_seal_finish(w->seal, rc == LUAFLOW_OK ? NULL : &failure);
     lf_failure_fini(&failure);
     lf_stepper_rest(s);
@@ -155,30 +191,38 @@ static void halt_if_failed(const lf_task *t)
         atomic_store_explicit(&facts->halted, true, memory_order_relaxed);
 }
 
-static void run_batch(worker *w, lf_batch *b)
+/* Returns the batch that is to go home: another one if this was divided. */
+static lf_batch *run_batch(worker *w, lf_batch *b)
 {
     uint64_t began = lf_tick_us();
     lf_task *stand_in = NULL; /* of the last reused parent */
     if (b->replays) {
         replay_batch(w, b);
-        return;
+        return b;
     }
     for (uint32_t i = 0; i < b->n; i++) {
         lf_task *t = &b->tasks[i];
+        uint64_t now = i > 0 ? lf_tick_us() : began;
         if (b->error.code != LUAFLOW_OK || atomic_load_explicit(&b->facts->halted, memory_order_relaxed) ||
-            (i > 0 && lf_tick_us() - began > PATIENCE_US))
+            now - began > PATIENCE_US)
             break;
         if (lf_replay_parent(w->pool->store, t, &stand_in, &b->error) != LUAFLOW_OK)
             break;
         t->worker = w->number;
         if (lf_attributes_isolate(&lf_graph_step(lf_flow_graph(b->facts->flow), t->step)->attributes))
             run_apart(w, t);
-        else if (!run_here(w, t))
+        else if (!run_here(w, &t))
             break;
         halt_if_failed(t);
+        if (t->batch != b) {
+            b = t->batch;
+            began = now;
+            break;
+        }
     }
     lf_task_drop(stand_in);
     b->elapsed_us = lf_tick_us() - began;
+    return b;
 }
 
 /* ---- the threads ---- */
@@ -214,8 +258,7 @@ static void *work(void *payload)
         stepper_for(w, w->warm, NULL); /* what goes wrong shows again with the first batch */
     lf_flow_free(w->warm);
     for (lf_batch *b; (b = next_batch(w->pool)) != NULL;) {
-        run_batch(w, b);
-        send_back(w->pool, b);
+        send_back(w->pool, run_batch(w, b));
     }
     for (int i = 0; i < STATES; i++)
         lf_stepper_free(w->steppers[i]);
@@ -226,6 +269,7 @@ static void free_worker(worker *w)
 {
     lf_seal_free(w->seal);
     lf_log_free(w->log);
+    pthread_mutex_destroy(&w->lock);
     free(w);
 }
 
@@ -244,6 +288,7 @@ static void add_worker(lf_pool *p, lf_flow *warm)
         return;
     w->pool = p;
     w->number = p->n_workers + 1;
+    pthread_mutex_init(&w->lock, NULL);
     w->log = lf_log_new();
     w->seal = w->log == NULL ? NULL : lf_seal_new(p->store, p->staged, w->log);
     w->warm = warm == NULL ? NULL : lf_flow_ref(warm);
@@ -284,6 +329,34 @@ static void grow(void *self, uint32_t workers)
         p->wanted = workers;
 }
 
+/* Takes what is around a task that has run so long, and leaves it a batch for itself. */
+static lf_batch *take_around(worker *w, uint64_t longer_us)
+{
+    lf_batch *b = NULL;
+    pthread_mutex_lock(&w->lock);
+    lf_task *t = w->running;
+    if (t != NULL && lf_tick_us() - w->since > longer_us &&
+        (w->apart = lf_batch_new(t->batch->facts, 1)) != NULL) {
+        b = t->batch;
+        b->vacant = (uint32_t)(t - b->tasks) + 1;
+        lf_task_hold(t); /* the worker drops it */
+        w->running = NULL;
+    }
+    pthread_mutex_unlock(&w->lock);
+    return b;
+}
+
+static void divide(void *self, uint64_t longer_us, void (*take)(void *payload, lf_batch *batch),
+                   void *payload)
+{
+    lf_pool *p = self;
+    for (uint32_t i = 0; i < p->n_workers; i++) {
+        lf_batch *b = take_around(p->workers[i], longer_us);
+        if (b != NULL)
+            take(payload, b);
+    }
+}
+
 static void collect_logs(void *self, uint64_t before_us,
                          void (*take)(void *payload, lf_log_letter *letter), void *payload)
 {
@@ -295,7 +368,7 @@ static void collect_logs(void *self, uint64_t before_us,
     }
 }
 
-lf_runner lf_pool_runner(lf_pool *p) { return (lf_runner){p, start, grow, collect_logs}; }
+lf_runner lf_pool_runner(lf_pool *p) { return (lf_runner){p, start, divide, grow, collect_logs}; }
 
 int lf_pool_open(lf_store *store, lf_staged *staged, lf_mailbox *home, lf_flow *warm, lf_pool **out,
                  luaflow_error *err)

@@ -9,6 +9,11 @@ typedef struct lf_runner {
     void *self;
     /* Takes `batch`. Never blocks. */
     void (*start)(void *self, lf_batch *batch);
+    /* Hands over every batch that runs in which one task has run for `longer_us`: those before it
+     * sealed, those after it unstarted; that one goes on in a batch of its own, and comes home
+     * with that. */
+    void (*divide)(void *self, uint64_t longer_us, void (*take)(void *payload, lf_batch *batch),
+                   void *payload);
     /* At least so many batches may run at once from here on. */
     void (*grow)(void *self, uint32_t workers);
     /* Hands over what long running tasks, begun before `before_us`, printed so far. */

@@ -25,6 +25,10 @@ static const uint64_t max_staged = 512u << 20;
 
 enum { TICK_MS = 500, PROGRESS_US = 1000000 };
 
+/* So often it is looked whether a task keeps those of its batch waiting that have ended, or could
+ * run elsewhere. */
+enum { WATCH_MS = 10 };
+
 /* The element of a task that failed is told with that if it has no more bytes. */
 enum { INPUT_SHOWN = 4096 };
 
@@ -79,7 +83,7 @@ typedef struct waiting {
 struct lf_sched {
     pthread_t thread;
     struct event_base *base;
-    struct event *on_mail, *on_tick;
+    struct event *on_mail, *on_tick, *on_watch;
     lf_mailbox *box;
     lf_runner runner;
     lf_writer *writer;
@@ -392,7 +396,7 @@ static void return_inputs(lf_planned *p, lf_task *t)
 /* The task failed: it is tried again, or has failed for good. */
 static void end_failed(run *r, lf_planned *p, lf_task *t)
 {
-    if (t->attempt < attributes_of(r, t->step)->retry_times && !is_halted(r)) {
+    if (t->attempt < attributes_of(r, t->step)->retry_times) {
         return_inputs(p, t);
         lf_task_release_inputs(t);
         t->outcome = LF_RETRYING;
@@ -464,17 +468,17 @@ static void learn(step_state *st, const lf_batch *b, uint32_t n_run)
     st->batch = fitting < 1 ? 1 : fitting < next ? (uint32_t)fitting : next;
 }
 
-static void on_sealed(lf_sched *s, lf_batch *b)
+/* Ends the tasks of a batch that a runner is done with, and sends it on. */
+static void end_batch(lf_sched *s, run *r, lf_batch *b)
 {
-    run *r = find_run(s, b->facts);
     uint32_t n_run = 0;
-    r->out_batches--;
-    r->slots -= slots_of(r, b->tasks[0].step);
     for (uint32_t i = 0; i < b->n; i++) {
+        if (i + 1 == b->vacant)
+            continue;
         n_run += b->tasks[i].outcome != LF_UNSTARTED;
         end_task(r, &b->tasks[i]);
     }
-    if (n_run > 0 && !b->replays)
+    if (n_run > 0 && !b->replays && b->vacant == 0)
         learn(&r->steps[b->tasks[0].step], b, n_run);
     if (b->error.code != LUAFLOW_OK)
         break_run(r, &b->error);
@@ -486,6 +490,21 @@ static void on_sealed(lf_sched *s, lf_batch *b)
     r->pending += b->n;
     b->letter.kind = LF_LETTER_BATCH;
     lf_queue_push(&s->to_writer, &b->letter.node);
+}
+
+static void on_sealed(lf_sched *s, lf_batch *b)
+{
+    run *r = find_run(s, b->facts);
+    r->out_batches--;
+    r->slots -= slots_of(r, b->tasks[0].step);
+    end_batch(s, r, b);
+}
+
+/* The task that takes long is still with the runner, and its slots with it. */
+static void on_divided(void *payload, lf_batch *b)
+{
+    lf_sched *s = payload;
+    end_batch(s, find_run(s, b->facts), b);
 }
 
 static int event_of(const lf_task *t)
@@ -693,6 +712,30 @@ static void tick(evutil_socket_t fd, short what, void *payload)
     lf_writer_post(s->writer, &s->to_writer);
 }
 
+static void set_watch(lf_sched *s);
+
+/* Batches are with the runner. */
+static void watch(evutil_socket_t fd, short what, void *payload)
+{
+    (void)fd, (void)what;
+    lf_sched *s = payload;
+    s->runner.divide(s->runner.self, WATCH_MS * 1000 / 2, on_divided, s);
+    advance(s);
+    set_watch(s);
+}
+
+static void set_watch(lf_sched *s)
+{
+    struct timeval every = {0, WATCH_MS * 1000};
+    uint32_t out = 0;
+    for (const run *r = s->runs; r != NULL; r = r->next)
+        out += r->out_batches;
+    if (out == 0)
+        event_del(s->on_watch);
+    else if (!event_pending(s->on_watch, EV_TIMEOUT, NULL))
+        event_add(s->on_watch, &every);
+}
+
 static void set_tick(lf_sched *s)
 {
     struct timeval every = {TICK_MS / 1000, TICK_MS % 1000 * 1000};
@@ -803,6 +846,7 @@ static void on_mail(evutil_socket_t fd, short what, void *payload)
         on_letter(s, LF_OF(n, lf_letter, node));
     advance(s);
     set_tick(s);
+    set_watch(s);
     if (s->stop)
         event_base_loopbreak(s->base);
 }
@@ -822,6 +866,8 @@ static void free_sched(lf_sched *s)
         event_free(s->on_mail);
     if (s->on_tick != NULL)
         event_free(s->on_tick);
+    if (s->on_watch != NULL)
+        event_free(s->on_watch);
     if (s->base != NULL)
         event_base_free(s->base);
     free(s);
@@ -854,9 +900,10 @@ int lf_sched_open(lf_mailbox *box, lf_runner runner, lf_writer *writer, const lf
     if (s->base != NULL) {
         s->on_mail = event_new(s->base, lf_mailbox_fd(box), EV_READ | EV_PERSIST, on_mail, s);
         s->on_tick = event_new(s->base, -1, EV_PERSIST, tick, s);
+        s->on_watch = event_new(s->base, -1, EV_PERSIST, watch, s);
     }
     int failed = ENOMEM;
-    if (s->on_mail != NULL && s->on_tick != NULL && event_add(s->on_mail, NULL) == 0)
+    if (s->on_mail != NULL && s->on_tick != NULL && s->on_watch != NULL && event_add(s->on_mail, NULL) == 0)
         failed = lf_thread_start(&s->thread, loop, s);
     if (failed != 0) {
         free_sched(s);

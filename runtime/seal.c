@@ -484,6 +484,18 @@ void lf_seal_free(lf_seal *s)
     free(s);
 }
 
+void lf_seal_move(lf_seal *s, lf_task *to)
+{
+    lf_task *from = s->task;
+    lf_batch *batch = to->batch;
+    *to = *from;
+    to->batch = batch;
+    from->parent = from->base = NULL;
+    from->split = from->opened = NULL;
+    from->join = NULL;
+    s->task = to;
+}
+
 lf_world *lf_seal_world(lf_seal *s) { return &s->world; }
 
 void lf_seal_begin(lf_seal *s, lf_task *t)

@@ -19,6 +19,9 @@ void lf_seal_free(lf_seal *s); /* accepts NULL */
 /* Opens `t`; what it prints is its log from here on. */
 void lf_seal_begin(lf_seal *s, lf_task *t);
 
+/* The open task goes on as `to`, a zeroed one in another batch; what it owns goes with it. */
+void lf_seal_move(lf_seal *s, lf_task *to);
+
 /* Of the open task. */
 void lf_seal_who(lf_seal *s, lf_who *out);
 lf_world *lf_seal_world(lf_seal *s);

@@ -154,6 +154,7 @@ struct lf_batch {
     atomic_uint refs;      /* its owner, and everyone who holds a task of it */
     lf_facts *facts;       /* counted */
     luaflow_error error;   /* why its tasks could not be kept */
+    uint32_t vacant;       /* 1 + where a task was that goes on in another batch; 0: nowhere */
     bool replays;          /* its tasks are taken over from the origin, or come back unstarted */
     uint64_t elapsed_us;   /* SEALED: what running it took */
     lf_bytes arena;        /* records and logs */

@@ -414,7 +414,10 @@ end)
 test("with a step, what comes after it runs again whichever way the origin took", function(w)
   w:write("ways.lua", BEGIN .. [[
 return { steps = {
-  start = { next = { small = "sm", large = "lg" }, switch = "size", function(self) ran "start"; self.size = "small" end },
+  start = { next = { small = "sm", large = "lg" }, switch = "size", function(self)
+    ran "start"
+    self.size = "small"
+  end },
   sm = { next = "many", function() ran "sm" end },
   lg = { next = "many", function() ran "lg" end },
   many = { next = "each", foreach = "list", function(self) ran "many"; self.list = {} end },

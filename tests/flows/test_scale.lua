@@ -20,6 +20,26 @@ return { params = { n = { default = 100000, type = "integer" } }, steps = {
   finish = function(self) print(("%.0f"):format(self.sum)) end,
 } }]]
 
+test("what ended before a long task is stored at once, and what comes after it runs elsewhere", function(w)
+  w:write("late.lua", [[
+return { steps = {
+  start = { next = "each", foreach = "n", function(self) self.n = 60 end },
+  each = { next = "join", function(self)
+    if self.index == 30 then
+      os.execute "while [ ! -e seen ]; do sleep 0.02; done"
+    end
+  end },
+  join = function(self, inputs) self.all = #inputs end,
+} }]])
+  local process = w:spawn("run", "late.lua", "--max-workers", "2")
+  support.wait_for("all tasks but the long one", function() -- start is one of them
+    local status = w:luaflow("status", "1", "--json")
+    return status.code == 0 and support.decode(status.out).tasks.done == 60
+  end)
+  w:write("seen", "")
+  equal(process:wait(), 0)
+end)
+
 test("100,000 tasks are joined into one sum", function(w)
   w:write("sum.lua", SUM)
   local result = w:run("sum.lua")

@@ -206,6 +206,46 @@ TEST(after_a_step_that_failed_for_good_no_other_is_started)
     drop_world(&w);
 }
 
+static void put_aside(void *payload, lf_batch *b)
+{
+    lf_batch **aside = payload;
+    CHECK(*aside == NULL);
+    *aside = b;
+}
+
+TEST(a_task_that_takes_long_goes_on_in_a_batch_of_its_own)
+{
+    world w;
+    make_world(&w, HERE "print('begin', current.task_id); self.n = current.task_id; "
+                        "if current.task_id == 2 then os.execute('sleep 0.5') end; print('end')", 1);
+    lf_runner runner = lf_pool_runner(w.pool);
+    lf_batch *b = start(&w, 4), *around = NULL;
+    for (int i = 0; i < 2000 && around == NULL; i++) {
+        usleep(5000);
+        runner.divide(runner.self, 20000, put_aside, &around);
+    }
+    CHECK(around == b);
+    CHECK_INT(b->vacant, 2);
+    CHECK_INT(b->tasks[0].outcome, LF_SUCCEEDED);
+    CHECK_INT(n_of(&b->tasks[0]), 1);
+    CHECK_INT(b->tasks[2].outcome, LF_UNSTARTED);
+    CHECK_INT(b->tasks[3].outcome, LF_UNSTARTED);
+    around = NULL;
+    runner.divide(runner.self, 0, put_aside, &around);
+    CHECK(around == NULL); /* what is alone stays so */
+    lf_batch *apart = take(&w);
+    CHECK(apart != b);
+    CHECK_INT(apart->n, 1);
+    CHECK_INT(apart->tasks[0].number, 2);
+    CHECK_INT(apart->tasks[0].outcome, LF_SUCCEEDED);
+    CHECK_INT(n_of(&apart->tasks[0]), 2);
+    CHECK(apart->elapsed_us > 300000);
+    CHECK(apart->tasks[0].log_size > 0);
+    lf_batch_free(apart);
+    lf_batch_free(b);
+    drop_world(&w);
+}
+
 TEST(one_worker_runs_batches_in_the_order_they_were_started)
 {
     world w;

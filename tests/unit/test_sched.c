@@ -32,6 +32,7 @@ typedef struct world {
     uint32_t running[8], most_running[8]; /* by step */
     uint32_t workers;
     lf_log_letter *printed;
+    lf_batch *divided;
 } world;
 
 static void start(void *self, lf_batch *b)
@@ -47,6 +48,20 @@ static void start(void *self, lf_batch *b)
         w->most_running[step] = w->running[step];
     pthread_cond_signal(&w->more);
     pthread_mutex_unlock(&w->lock);
+}
+
+/* Hands over the batch that the test has put aside for that. */
+static void divide(void *self, uint64_t longer_us, void (*take)(void *payload, lf_batch *batch),
+                   void *payload)
+{
+    (void)longer_us;
+    world *w = self;
+    pthread_mutex_lock(&w->lock);
+    lf_batch *b = w->divided;
+    w->divided = NULL;
+    pthread_mutex_unlock(&w->lock);
+    if (b != NULL)
+        take(payload, b);
 }
 
 static void grow(void *self, uint32_t workers)
@@ -81,7 +96,7 @@ static void make(world *w, bool deliver_by_hand)
     lf_queue_init(&w->arrived);
     w->home = deliver_by_hand ? lf_mailbox_new() : w->box;
     CHECK_INT(lf_writer_open(w->store, w->home, &w->writer, NULL), LUAFLOW_OK);
-    lf_runner runner = {w, start, grow, logs};
+    lf_runner runner = {w, start, divide, grow, logs};
     CHECK_INT(lf_sched_open(w->box, runner, w->writer, w->staged, &w->sched, NULL), LUAFLOW_OK);
 }
 
@@ -856,6 +871,36 @@ TEST(tasks_that_come_back_unstarted_are_started_again_under_their_numbers)
     CHECK_INT(r.end.counts.started, 6);
     CHECK_INT(r.end.counts.done, 6);
     CHECK_INT(stored_tasks(&w, &r, false), 6);
+    drop_run(&r);
+    drop_world(&w);
+}
+
+TEST(what_is_taken_from_around_a_long_task_is_stored_and_started_again)
+{
+    world w;
+    run r = {0};
+    make_world(&w);
+    start_run(&w, &r, each);
+    split(&w, take(&w, "start"), 5);
+    succeed_soon(&w, take(&w, "a[1]"));
+    lf_batch *b = take(&w, "a[2] a[3]"), *last = take(&w, "a[4] a[5]"), *apart = lf_batch_new(r.facts, 1);
+    apart->tasks[0] = b->tasks[0]; /* which takes long */
+    apart->tasks[0].batch = apart;
+    b->tasks[0].parent = NULL;
+    b->tasks[0].split = NULL;
+    b->vacant = 1;
+    pthread_mutex_lock(&w.lock);
+    w.divided = b;
+    pthread_mutex_unlock(&w.lock);
+    succeed_soon(&w, last);
+    b = take(&w, "a[3]");
+    CHECK_INT(b->tasks[0].parent->number, 1);
+    succeed_soon(&w, b);
+    succeed(&w, apart);
+    succeed(&w, take(&w, "join"));
+    check_ends(&w, &r, LUAFLOW_DONE);
+    CHECK_INT(r.end.counts.done, 7);
+    CHECK_INT(stored_tasks(&w, &r, false), 7);
     drop_run(&r);
     drop_world(&w);
 }
