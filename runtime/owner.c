@@ -13,7 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+/* So long a claim of another process is waited for: it may be dying. */
+enum { DYING_MS = 2000 };
 
 struct lf_owner {
     char *path;
@@ -95,14 +99,22 @@ int lf_owner_claim(lf_owner *o, uint32_t run, luaflow_error *err)
                        "cannot claim run %u: %s may not be written; use a store of your own", run,
                        o->path);
     struct flock lock = byte_of(run, F_WRLCK);
-    if (fcntl(o->claims, F_OFD_SETLK, &lock) == 0)
-        return LUAFLOW_OK;
-    if (errno == EAGAIN || errno == EACCES)
+    const struct timespec moment = {0, 1000000};
+    int problem = 0;
+    for (int i = 0; i < DYING_MS; i++) {
+        if (fcntl(o->claims, F_OFD_SETLK, &lock) == 0)
+            return LUAFLOW_OK;
+        problem = errno;
+        if (problem != EAGAIN && problem != EACCES)
+            break;
+        nanosleep(&moment, NULL);
+    }
+    if (problem == EAGAIN || problem == EACCES)
         return lf_fail(err, LUAFLOW_ESTORE,
                        "run %u belongs to a process that is running it; wait for it or end it",
                        run);
     return lf_fail(err, LUAFLOW_ESTORE, "cannot lock byte %u of %s: %s; is it on a local disk?",
-                   run, o->path, strerror(errno));
+                   run, o->path, strerror(problem));
 }
 
 void lf_owner_release(lf_owner *o, uint32_t run)

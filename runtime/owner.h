@@ -13,7 +13,8 @@ typedef struct lf_owner lf_owner;
 int lf_owner_open(const char *dir, lf_owner **out, luaflow_error *err);
 void lf_owner_close(lf_owner *o); /* gives up every claim; accepts NULL */
 
-/* Claims a run for this runtime. LUAFLOW_ESTORE when somebody else has it. */
+/* Claims a run for this runtime. LUAFLOW_ESTORE when somebody else has it, and goes on having it for
+ * two seconds: a process that is killed in the middle gives up its claims last of all. */
 int lf_owner_claim(lf_owner *o, uint32_t run, luaflow_error *err);
 void lf_owner_release(lf_owner *o, uint32_t run);
 
