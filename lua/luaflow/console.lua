@@ -69,8 +69,12 @@ local function each_line(text, each)
   for line in (text:gsub("\n$", "") .. "\n"):gmatch("(.-)\n") do each(line) end
 end
 
+-- A number of seconds without what multiplying leaves far behind the point: 0.6 for
+-- 0.6000000000000001.
+local function to_microseconds(n) return math.floor(n * 1e6 + 0.5) / 1e6 end
+
 --- A number of seconds as a message says it: `10 s`, `0.3 s`.
-local function seconds(n) return ("%.14g s"):format(n) end
+local function seconds(n) return ("%.14g s"):format(to_microseconds(n)) end
 
 --- How a run ended, for its last line: `3 steps never ran` and the like.
 local function outcome(event, never_ran)
@@ -94,7 +98,12 @@ local Tally = {}
 Tally.__index = Tally
 
 local function new_tally(n_steps)
-  return setmetatable({ n_steps = n_steps, steps = {}, seen = 0 }, Tally)
+  return setmetatable({
+    n_steps = n_steps,
+    steps = {},
+    seen = 0,
+    waiting = {}, -- task → when it is tried again
+  }, Tally)
 end
 
 function Tally:step(name)
@@ -121,15 +130,42 @@ function Tally:add(event)
   if event.step == nil then return end
   local step, count = self:step(event.step), tally_of[event.event]
   if count then count(step, event) end
+  if event.event == "task_retrying" then
+    self.waiting[event.task] = event.time + (event.delay or 0)
+  elseif event.event == "task_started" then
+    self.waiting[event.task] = nil
+  end
 end
 
--- started, done, failed, running; over all steps.
-function Tally:total()
-  local started, done, failed = 0, 0, 0
+-- How many tasks wait to be tried again. That one has begun is not told of a step with many.
+function Tally:count_waiting(now)
+  local n = 0
+  for task, due in pairs(self.waiting) do
+    if due > now then n = n + 1 else self.waiting[task] = nil end
+  end
+  return n
+end
+
+-- done, failed, running, waiting to be tried again; over all steps.
+function Tally:total(now)
+  local started, done, failed, waiting = 0, 0, 0, self:count_waiting(now)
   for _, step in pairs(self.steps) do
     started, done, failed = started + step.started, done + step.done, failed + step.failed
   end
-  return started, done, failed, math.max(0, started - done - failed)
+  return done, failed, math.max(0, started - done - failed - waiting), waiting
+end
+
+-- What the first Ctrl-C leads to.
+local function interruption(tally, now)
+  local _, _, running, waiting = tally:total(now)
+  local text = "Interrupted: no further task is started."
+  if running > 0 then
+    text = ("Interrupted: waiting for %s to end; press Ctrl-C again to abandon %s."):format(
+      plural(running, "running task"), running == 1 and "it" or "them")
+  end
+  if waiting == 0 then return text end
+  return ("%s %s waiting for another attempt, which a resumed run will make."):format(
+    text, waiting == 1 and "1 task was" or plural(waiting, "task") .. " were")
 end
 
 -- ---- for people -----------------------------------------------------------------
@@ -187,20 +223,23 @@ local function bracket(event)
   return "[" .. place .. "] "
 end
 
--- Which element of a foreach failed.
+-- Which element of a foreach failed; nil outside of one. An event has no input that is large.
 local function element(event, show_value)
   local index = event.path:match(".*%[(%d+)%]")
-  return ("Path %s, index %s, input %s"):format(event.path, index, show_value(event.input))
+  if index == nil then return nil end
+  local input = event.input and show_value(event.input) or "too large to be shown here"
+  return ("Path %s, index %s, input %s"):format(event.path, index, input)
 end
 
 -- What failed, for whoever has to mend it.
-function Console:failure(event, headline)
+function Console:failure(event)
   local place = bracket(event)
   local function put(line) self:put(event.time, place .. self:paint("31", self:clean(line))) end
   local message = event.message or "no message"
-  put(headline)
+  local which = element(event, self.options.show_value)
+  put("Task failed.")
   each_line(message, put)
-  if event.input then put(element(event, self.options.show_value)) end
+  if which then put(which) end
   for _, line in ipairs(require("luaflow.excerpt").of(message, event.traceback, self.options.file) or {}) do
     put(line)
   end
@@ -214,12 +253,6 @@ function Console:about(event, text)
   self:put(event.time, bracket(event) .. text .. (explains and ": " .. event.reason or "") .. ".")
 end
 
--- `attempt 2 of 4`, counted from 1.
-function Console:attempt(event, number)
-  local of = self.options.attempts[event.step]
-  return ("attempt %d"):format(number) .. (of and (" of %d"):format(of) or "")
-end
-
 local shows = {}
 
 function shows.run_started(self, event)
@@ -228,10 +261,7 @@ function shows.run_started(self, event)
   self:put(event.time, ("Workflow starting (run-id %d)"):format(event.run))
 end
 
-function shows.task_started(self, event)
-  local again = event.attempt > 0 and (" (%s)"):format(self:attempt(event, event.attempt + 1)) or ""
-  self:about(event, "Task is starting" .. again)
-end
+function shows.task_started(self, event) self:about(event, "Task is starting") end
 
 function shows.line(self, event)
   self:put(event.time, bracket(event) .. self:clean(event.text))
@@ -245,16 +275,18 @@ function shows.task_finished(self, event)
 end
 
 function shows.task_failed(self, event)
-  self:failure(event, "Task failed.")
+  self:failure(event)
   if self.options.logs then
     self:put(event.time, bracket(event) .. "See what it printed: " .. self.options.logs(event))
   end
 end
 
 function shows.task_retrying(self, event)
-  self:failure(event, ("Task failed in %s."):format(self:attempt(event, event.attempt + 1)))
+  self:failure(event)
   local wait = event.delay and event.delay > 0 and " in " .. seconds(event.delay) or ""
-  self:put(event.time, ("%sRetrying%s (%s)."):format(bracket(event), wait, self:attempt(event, event.attempt + 2)))
+  local of = self.options.attempts[event.step]
+  self:put(event.time, ("%sRetrying%s (attempt %d%s)."):format(
+    bracket(event), wait, event.attempt + 2, of and (" of %d"):format(of) or "")) -- counted from 1
 end
 
 function shows.task_reused(self, event) self:about(event, "Task reused") end
@@ -292,15 +324,14 @@ end
 
 --- The first Ctrl-C was heard.
 function Console:interrupted()
-  local _, _, _, running = self.tally:total()
-  self:say(("Interrupted: waiting for %s to end; press Ctrl-C again to abandon %s."):format(
-    plural(running, "running task"), running == 1 and "it" or "them"))
+  self:say(interruption(self.tally, self.options.now()))
 end
 
 --- The second one was: the process is about to end.
 function Console:abandoned(run)
-  local _, _, _, running = self.tally:total()
-  self:say(("Abandoned %s of run %d. Resume with:"):format(plural(running, "running task"), run))
+  local _, _, running = self.tally:total(self.options.now())
+  local what = running > 0 and plural(running, "running task") .. " of " or ""
+  self:say(("Abandoned %srun %d. Resume with:"):format(what, run))
   self:quote(self.options.resume(run))
 end
 
@@ -311,7 +342,7 @@ function Console:clear_status()
 end
 
 function Console:draw_status(now)
-  local _, done, failed, running = self.tally:total()
+  local done, failed, running = self.tally:total(now)
   local rate = done / math.max(now - self.started_at, 0.001)
   local text = ("run %d: %d of %s begun, %d done, %d running, %d failed, %.1f tasks/s"):format(
     self.run, self.tally.seen, plural(self.tally.n_steps, "step"), done, running, failed, rate)
@@ -368,6 +399,7 @@ end
 function Journal:event(event)
   self.tally:add(event)
   if event.event == "progress" then return end
+  if event.delay then event.delay = to_microseconds(event.delay) end
   self:put(event)
   if event.event == "run_finished" and event.status ~= "done" then
     local never_ran = math.max(0, self.tally.n_steps - self.tally.seen)
@@ -376,7 +408,7 @@ function Journal:event(event)
 end
 
 function Journal:interrupted()
-  self.options.write_status("Interrupted: waiting for running tasks to end; press Ctrl-C again to abandon them.\n")
+  self.options.write_status(interruption(self.tally, self.options.now()) .. "\n")
 end
 
 function Journal:abandoned(run)

@@ -219,6 +219,17 @@ for how, arguments in pairs { ["in a step's own code"] = {}, ["in a program of t
   end)
 end
 
+test("Ctrl-C while a task waits to be tried again ends the run", function(w)
+  w:write("flaky.lua", [[
+return { steps = { start = { retry = { times = 1, delay = 30 }, function() error "no luck" end } } }]])
+  local process = w:spawn("run", "flaky.lua")
+  support.wait_for("the failure", function() return process:out():find("Retrying in 30 s", 1, true) end)
+  process:kill("INT")
+  equal(process:wait(5), 130)
+  contains(process:out(), "Interrupted: no further task is started. 1 task was waiting for another attempt, ")
+  lacks(process:out(), "running task")
+end)
+
 test("a second Ctrl-C abandons running tasks", function(w)
   local process = napping(w, "--seconds", "8")
   process:kill("INT")

@@ -93,13 +93,15 @@ describe("the console", function()
   it("tells of an attempt that failed and when the next begins", function()
     local retrying = { task("task_retrying", { message = "oops", traceback = "", delay = 0.5 }),
       task("task_started", { attempt = 1 }) }
-    assert.equal("T [1/join/4 (worker 2)] Task failed in attempt 1 of 4.\n"
+    assert.equal("T [1/join/4 (worker 2)] Task failed.\n"
       .. "T [1/join/4 (worker 2)] oops\n"
       .. "T [1/join/4 (worker 2)] Retrying in 0.5 s (attempt 2 of 4).\n"
-      .. "T [1/join/4 (worker 2)] Task is starting (attempt 2 of 4).\n",
+      .. "T [1/join/4 (worker 2)] Task is starting.\n",
       shown(retrying, { attempts = { join = 4 } }))
     assert.truthy(shown({ task("task_retrying", { message = "oops", delay = 0 }) }, { is_quiet = true })
       :find("oops\nT [1/join/4 (worker 2)] Retrying (attempt 2).\n", 1, true))
+    assert.truthy(shown { task("task_retrying", { message = "oops", delay = 0.2 * 3, attempt = 2 }) }
+      :find("Retrying in 0.6 s (attempt 4).\n", 1, true))
   end)
 
   it("shows which element of a foreach failed, and how to see what it printed", function()
@@ -110,6 +112,12 @@ describe("the console", function()
       shown({
         task("task_failed", { message = "timed out after 30 s", traceback = "", path = "a[7][2]#3", input = "x" }),
       }, { logs = function(event) return ("luaflow logs F/%d/%s/%d"):format(event.run, event.step, event.task) end }))
+  end)
+
+  it("shows which element it was when its input is not in the event, too", function()
+    assert.truthy(shown { task("task_failed", { message = "no", path = "a[2]" }) }
+      :find("Path a[2], index 2, input too large to be shown here\n", 1, true))
+    assert.falsy(shown { task("task_failed", { message = "no", path = "a#2" }) }:find("Path", 1, true))
   end)
 
   it("shows the lines around the one that failed", function()
@@ -242,6 +250,33 @@ describe("Ctrl-C", function()
   end)
 end)
 
+describe("Ctrl-C while tasks wait to be tried again", function()
+  local function told(seconds, ...)
+    local view, out = new { now = function() return 5 + seconds end }
+    for _, event in ipairs { ... } do view:event(event) end
+    view:interrupted()
+    view:close()
+    return out():match("Interrupted: .*")
+  end
+  local started = task "task_started"
+  local retrying = task("task_retrying", { message = "no", delay = 10 })
+
+  it("waits for none of them", function()
+    assert.equal("Interrupted: no further task is started. 1 task was waiting for another attempt, which a resumed "
+      .. "run will make.\n", told(1, started, retrying))
+    assert.equal("Interrupted: waiting for 1 running task to end; press Ctrl-C again to abandon it. 2 tasks were "
+      .. "waiting for another attempt, which a resumed run will make.\n",
+      told(1, started, retrying, task("task_started", { task = 5 }), task("task_started", { task = 6 }),
+        task("task_retrying", { message = "no", delay = 10, task = 6 })))
+  end)
+
+  it("waits for the next attempt once that runs", function()
+    local waiting = "Interrupted: waiting for 1 running task to end; press Ctrl-C again to abandon it.\n"
+    assert.equal(waiting, told(1, started, retrying, task("task_started", { attempt = 1 })))
+    assert.equal(waiting, told(11, started, retrying))
+  end)
+end)
+
 describe("the journal", function()
   local function journal(events)
     local view, out, err = new { make = console.journal }
@@ -267,6 +302,8 @@ describe("the journal", function()
       .. '"message":"no","traceback":"","delay":10}\n',
       (journal { task("task_reused", { reason = "it succeeded in run 1" }),
         task("task_retrying", { message = "no", traceback = "", delay = 10, input = "\1" }) }))
+    local out = journal { task("task_retrying", { message = "no", delay = 0.2 * 3 }) }
+    assert.truthy(out:find('"delay":0.6}\n', 1, true))
   end)
 
   it("ends with the run when that is abandoned", function()
