@@ -279,7 +279,7 @@ describe("run", function()
     end
     local _, text = luaflow "run f.lua"
     assert.equal(130, ended.code)
-    assert.truthy(text:find("Abandoned 0 running tasks of run 3. Resume with:\n    luaflow resume f.lua", 1, true))
+    assert.truthy(text:find("Abandoned run 3. Resume with:\n    luaflow resume f.lua", 1, true))
   end)
 
   it("tells programs that it left", function()
