@@ -66,6 +66,13 @@ static int core_open(lua_State *L)
     return 1;
 }
 
+/* rt:warning() -> what the user should know of where the store is, or nil */
+static int runtime_warning(lua_State *L)
+{
+    lua_pushstring(L, luaflow_warning(lf_arg_runtime(L, 1)->handle));
+    return 1;
+}
+
 /* rt:fd() -> the descriptor that is readable when events wait; nil before the first run */
 static int runtime_fd(lua_State *L)
 {
@@ -81,6 +88,7 @@ void lf_core_runtimes(lua_State *L)
     static const luaL_Reg functions[] = {{"open", core_open}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
         {"fd", runtime_fd},
+        {"warning", runtime_warning},
         {"close", runtime_close},
         {NULL, NULL},
     };

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 struct luaflow_flow {
@@ -96,6 +97,20 @@ void luaflow_flow_close(luaflow_flow *f)
 
 /* ---- opening and closing ---- */
 
+/* Looks where the store is. */
+static int look_around(luaflow *rt, luaflow_error *err)
+{
+    struct statfs fs;
+    const char *dir = lf_store_dir(rt->store);
+    const char *name = statfs(dir, &fs) == 0 ? lf_store_shared((long)fs.f_type) : NULL;
+    if (name != NULL && asprintf(&rt->warning, "the store %s is on %s, which other machines may share; "
+                                 "keep it on a disk of this machine (--store, LUAFLOW_STORE)", dir, name) < 0) {
+        rt->warning = NULL;
+        return lf_fail_memory(err);
+    }
+    return LUAFLOW_OK;
+}
+
 int luaflow_open(const luaflow_options *options, luaflow **out, luaflow_error *err)
 {
     luaflow *rt = calloc(1, sizeof *rt);
@@ -110,6 +125,8 @@ int luaflow_open(const luaflow_options *options, luaflow **out, luaflow_error *e
     int rc = lf_store_open(options->store, options->create, &rt->store, err);
     if (rc == LUAFLOW_OK)
         rc = lf_owner_open(options->store, &rt->owner, err);
+    if (rc == LUAFLOW_OK)
+        rc = look_around(rt, err);
     if (rc != LUAFLOW_OK) {
         luaflow_close(rt);
         return rc;
@@ -157,8 +174,11 @@ void luaflow_close(luaflow *rt)
     lf_owner_close(rt->owner);
     lf_store_close(rt->store);
     free(rt->executable);
+    free(rt->warning);
     free(rt);
 }
+
+const char *luaflow_warning(const luaflow *rt) { return rt->warning; }
 
 int luaflow_fd(const luaflow *rt) { return rt->events == NULL ? -1 : lf_events_fd(rt->events); }
 

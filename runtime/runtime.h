@@ -14,6 +14,7 @@ struct luaflow {
     uint32_t event_queue;
     bool wait_for_host;
     char *executable;   /* for isolated steps, or NULL */
+    char *warning;      /* of where the store is, or NULL */
     /* made with the first run, or the first thing to write */
     lf_events *events;
     lf_mailbox *box;

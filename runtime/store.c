@@ -568,6 +568,23 @@ void lf_store_close(lf_store *s)
 
 const char *lf_store_dir(const lf_store *s) { return s->dir; }
 
+const char *lf_store_shared(long type)
+{
+    static const struct {
+        long type;
+        const char *name;
+    } shared[] = {
+        {0x6969, "NFS"},        {0x517b, "SMB"},        {(long)0xff534d42, "CIFS"},
+        {(long)0xfe534d42, "SMB"}, {0x01021997, "9p"},  {0x65735546, "FUSE"},
+        {0x00c36400, "Ceph"},   {0x5346414f, "AFS"},    {0x0bd00bd0, "Lustre"},
+        {0x47504653, "GPFS"},   {0x01161970, "GFS2"},   {0x7461636f, "OCFS2"},
+    };
+    for (size_t i = 0; i < sizeof shared / sizeof *shared; i++)
+        if (type == shared[i].type)
+            return shared[i].name;
+    return NULL;
+}
+
 const char *lf_store_library(void) { return mdb_version(NULL, NULL, NULL); }
 
 /* ---- its file, for those who read it page by page ---- */

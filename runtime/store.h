@@ -28,6 +28,10 @@ void lf_store_close(lf_store *s);
 
 const char *lf_store_dir(const lf_store *s);
 
+/* The name of a file system, by the type that statfs tells, if other machines may share it: LMDB's
+ * locks and its map hold on one machine only. NULL for all others. */
+const char *lf_store_shared(long type);
+
 /* The directory of the store that this thread is reading or writing just now, or NULL. Where
  * a signal of a fault finds one, the store is damaged. Async-signal-safe. */
 const char *lf_store_inside(void);

@@ -103,6 +103,8 @@ function cli.open(args, options)
   if rt == nil and code == "notfound" then
     return nil, ("there is no store at %s; 'luaflow run' makes one, --store names another"):format(directory), code
   end
+  local warning = rt and rt:warning()
+  if warning then cli.warn("luaflow: warning: " .. warning .. "\n") end
   return rt, message, code
 end
 

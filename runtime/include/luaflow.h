@@ -120,6 +120,11 @@ LUAFLOW_API int luaflow_open(const luaflow_options *options, luaflow **out, luaf
  * from within a callback. */
 LUAFLOW_API void luaflow_close(luaflow *rt);
 
+/* What the host should tell its user of the store that was opened: that it is on a file system which
+ * other machines may share, where it cannot be trusted. NULL when there is nothing. Borrowed
+ * until the runtime is closed. */
+LUAFLOW_API const char *luaflow_warning(const luaflow *rt);
+
 /* A descriptor that is readable when events wait for luaflow_poll; -1 before
  * the first run. Owned by the runtime. */
 LUAFLOW_API int luaflow_fd(const luaflow *rt);

@@ -97,6 +97,14 @@ describe("the command", function()
   end)
 end)
 
+describe("a store that other machines may share", function()
+  it("is warned of once, and used", function()
+    world.warning = "the store s is on NFS"
+    local code, _, complaint = luaflow "runs"
+    assert.same({ 0, "luaflow: warning: the store s is on NFS\n" }, { code, complaint })
+  end)
+end)
+
 describe("the store of a command", function()
   local getenv = os.getenv
   after_each(function() os.getenv = getenv end) -- luacheck: ignore 122

@@ -171,6 +171,8 @@ local function start(options)
   }
 end
 
+function rt.warning() return world.warning end
+
 function rt:start(_, options)
   world.started = "start"
   return start(options)

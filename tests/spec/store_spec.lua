@@ -71,6 +71,7 @@ describe("luaflow prune", function()
       local rt, message, code = open(options)
       if rt == nil then return nil, message, code end
       return {
+        warning = function() return nil end,
         prune = function(_, how)
           world.pruned = how
           if freed == nil then return nil, "it is damaged", "store" end

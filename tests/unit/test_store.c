@@ -1719,3 +1719,11 @@ TEST(with_little_address_space_the_map_is_smaller)
 #endif
 
 TEST(the_library_has_a_name) { CHECK(strncmp(lf_store_library(), "LMDB 0.9.", 9) == 0); }
+
+TEST(file_systems_that_other_machines_share_are_named)
+{
+    CHECK_STR(lf_store_shared(0x6969), "NFS");
+    CHECK_STR(lf_store_shared((long)0xff534d42), "CIFS");
+    CHECK(lf_store_shared(0xef53) == NULL);     /* ext4 */
+    CHECK(lf_store_shared(0x01021994) == NULL); /* tmpfs */
+}
