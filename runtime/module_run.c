@@ -476,13 +476,15 @@ static void hear(void *payload, const luaflow_event *event)
 /* [-0, +1, raises] */
 LF_RAISES static void push_trial(lua_State *L, const luaflow_trial *trial)
 {
-    lua_createtable(L, 0, 9);
+    lua_createtable(L, 0, 10);
     lf_set_string(L, "status", trial->failed ? "failed" : "done");
     lf_set_string(L, "step", trial->step);
     lf_set_string(L, "path", trial->path);
     lf_set_number(L, "task", (double)trial->task);
     lf_set_string(L, "message", trial->message);
     lf_set_string(L, "traceback", trial->traceback);
+    if (trial->input != NULL)
+        lf_set_bytes(L, "input", trial->input, trial->input_size);
     lf_set_string(L, "choice", trial->choice);
     if (trial->is_foreach && !trial->failed)
         lf_set_number(L, "width", (double)trial->width);
@@ -497,7 +499,7 @@ LF_RAISES static void push_trial(lua_State *L, const luaflow_trial *trial)
 }
 
 /* rt:try(flow, step, { run =, task =, on_event = }) -> { status =, step =, path =, task =,
- * message =, traceback =, artifacts = { { name =, value_bytes = }, … }, choice =, width = } */
+ * message =, traceback =, input =, artifacts = { { name =, value_bytes = }, … }, choice =, width = } */
 static int runtime_try(lua_State *L)
 {
     runtime *rt = lf_arg_runtime(L, 1);

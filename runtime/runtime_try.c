@@ -9,7 +9,7 @@
 #include <poll.h>
 #include <stdlib.h>
 
-enum { EVENT_QUEUE = 1024 };
+enum { EVENT_QUEUE = 1024, INPUT_SHOWN = 4096 };
 
 typedef struct attempt {
     luaflow *rt;
@@ -149,14 +149,15 @@ static const char *keep(char **at, lf_slice s)
 }
 
 static luaflow_trial *result_block(const lf_graph *graph, const lf_task *t, const lf_task_record *record,
-                                   lf_slice path, const left *list, size_t n)
+                                   lf_slice path, lf_slice input, const left *list, size_t n)
 {
     const lf_step *step = lf_graph_step(graph, t->step);
     lf_slice name = lf_slice_of(step->name, strlen(step->name));
     const char *chosen = step->kind == LF_SWITCH && t->outcome == LF_SUCCEEDED
                              ? lf_graph_step(graph, t->choice)->name : NULL;
     lf_slice choice = lf_slice_of(chosen, chosen == NULL ? 0 : strlen(chosen));
-    size_t size = name.size + path.size + record->message.size + record->traceback.size + choice.size + 5;
+    size_t size = name.size + path.size + record->message.size + record->traceback.size + input.size +
+                  choice.size + 6;
     for (size_t i = 0; i < n; i++)
         size += list[i].name.size + list[i].value->size + 2;
     luaflow_trial *r = calloc(1, sizeof *r + n * sizeof(luaflow_left) + size);
@@ -171,6 +172,8 @@ static luaflow_trial *result_block(const lf_graph *graph, const lf_task *t, cons
     if (r->failed) {
         r->message = keep(&at, record->message);
         r->traceback = keep(&at, record->traceback);
+        r->input = input.size == 0 ? NULL : keep(&at, input);
+        r->input_size = input.size;
     } else {
         r->choice = chosen == NULL ? NULL : keep(&at, choice);
         r->is_foreach = step->kind == LF_FOREACH;
@@ -195,17 +198,24 @@ static int tell(const attempt *a, luaflow_trial **out, luaflow_error *err)
         return lf_fail_text(err, a->batch->error.code, luaflow_error_text(&a->batch->error));
     if (!lf_task_record_get(lf_task_record_bytes(t), &record))
         return lf_fail(err, LUAFLOW_ESTORE, "a record in memory is damaged");
-    lf_bytes path = {0};
+    lf_bytes path = {0}, input = {0};
     left *list = NULL;
     size_t n = 0;
     lf_path_format(&path, lf_graph_step(graph, t->step)->name, record.place);
-    int rc = path.failed ? lf_fail_memory(err) : load_left(a, t, &list, &n, err);
+    if (t->outcome == LF_BROKE && t->split != NULL)
+        lf_list_put(&input, &t->split->list, t->split_index);
+    bool failed = path.failed || input.failed;
+    if (input.size > INPUT_SHOWN)
+        input.size = 0;
+    int rc = failed ? lf_fail_memory(err) : load_left(a, t, &list, &n, err);
     if (rc == LUAFLOW_OK) {
-        *out = result_block(graph, t, &record, lf_slice_of(path.data, path.size), list, n);
+        *out = result_block(graph, t, &record, lf_slice_of(path.data, path.size),
+                            lf_slice_of(input.data, input.size), list, n);
         free_left(list, n);
         if (*out == NULL)
             rc = lf_fail_memory(err);
     }
+    lf_bytes_fini(&input);
     lf_bytes_fini(&path);
     return rc;
 }

@@ -461,6 +461,8 @@ typedef struct luaflow_trial {
     uint64_t task;                   /* whose inputs it read */
     bool failed;
     const char *message, *traceback; /* of a failure */
+    const void *input;               /* of a failure inside a foreach: as an event has it */
+    size_t input_size;
     const luaflow_left *artifacts;   /* all it would pass on, sorted by name */
     size_t n_artifacts;
     const char *choice;              /* of a switch: the step it chose; else NULL */

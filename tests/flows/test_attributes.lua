@@ -84,6 +84,10 @@ test("a task fails when its last attempt does", function(w)
   local failures = w:json("status", "last").failures
   equal(#failures, 1)
   equal(failures[1].message, "flaky.lua:11: no luck, 2")
+  equal(#failures[1].attempts, 1)
+  equal(failures[1].attempts[1].message, "flaky.lua:11: no luck, 1")
+  contains(failures[1].attempts[1].traceback, "flaky.lua:11:")
+  contains(w:expect(0, "status", "last").out, "    attempt 1: flaky.lua:11: no luck, 1\n    flaky.lua:11: no luck, 2\n")
   equal(w:json("runs").runs[1].tasks, { done = 1, failed = 1, reused = 0 })
 end)
 

@@ -51,9 +51,15 @@ test("a step that failed is run until it is right, in the file as it is now", fu
   w:write("f.lua", (FLOW:gsub('self.input .. self.by', 'self.input .. nil')))
   w:expect(1, "run", "f.lua")
   local out = w:expect(1, "step", "f.lua", "each", "--from", "last").out
-  contains(out, "] Task failed.\n", "] f.lua:5: attempt to concatenate a nil value\n", "] > 5 |     self.name",
-    "]   4 |     print(", "\tf.lua:5:", "  each[1]  failed\n")
+  contains(out, "] Task failed.\n", "] f.lua:5: attempt to concatenate a nil value\n",
+    '] Path each[1], index 1, input "a"\n', "] > 5 |     self.name", "]   4 |     print(", "\tf.lua:5:",
+    "  each[1]  failed\n")
   lacks(out, "luaflow logs", "Resume with")
+  local task = support.decode(w:expect(1, "step", "f.lua", "each", "--from", "last", "--json").out).tasks[1]
+  contains(task.traceback, "\tf.lua:5:")
+  task.traceback = nil
+  equal(task, { pathspec = "F/1/each/2", path = "each[1]", status = "failed", artifacts = {},
+    message = "f.lua:5: attempt to concatenate a nil value" })
   w:write("f.lua", FLOW)
   contains(w:expect(0, "step", "f.lua", "each", "--from", "last").out, '    name = "a10"\n')
   equal(w:json("runs").runs[1].status, "failed")
@@ -69,6 +75,14 @@ test("a step of a resumed run finds what was reused", function(w)
     local task = w:json("dump", pathspec).tasks[1]
     tries(w, task.path:match("^%w+"), pathspec, task)
   end
+end)
+
+test("an element that is too large to be shown is still named", function(w)
+  w:write("f.lua", (FLOW:gsub('"c"', '("c"):rep(5000)')))
+  w:run("f.lua")
+  w:write("f.lua", (FLOW:gsub('self.input .. self.by', 'self.input .. nil')))
+  contains(w:expect(1, "step", "f.lua", "each", "--from", "F/1/each/4").out,
+    "] Path each[3], index 3, input too large to be shown here\n")
 end)
 
 test("what is not there is refused", function(w)

@@ -416,6 +416,14 @@ describe("status", function()
       "F/2/finish/2 failed:\n    f.lua:3: no\n    stack traceback:\n    \tf.lua:3\n", 1, true))
   end)
 
+  it("tells of the attempts before the last", function()
+    world.attempts = { { message = "f.lua:3: once\nand", traceback = "" }, { message = "timed out", traceback = "" } }
+    assert.truthy(select(2, luaflow "status last"):find("F/2/finish/2 failed:\n    attempt 1: f.lua:3: once\n    and\n"
+      .. "    attempt 2: timed out\n    f.lua:3: no\n", 1, true))
+    assert.truthy(select(2, luaflow "status last --json"):find('"attempts":[{"message":"f.lua:3: once\\nand",'
+      .. '"traceback":""},{"message":"timed out","traceback":""}]}]}\n', 1, true))
+  end)
+
   it("counts what a killed run never ended", function()
     world.runs = commands.runs()
     world.runs[1].status, world.runs[1].steps[2].done = "interrupted", 0

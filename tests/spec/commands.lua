@@ -119,7 +119,7 @@ function rt:task(run, n)
   local name = n == 1 and "start" or "finish"
   if run == 2 and n == 2 then
     return { run = 2, task = 2, step = name, path = name, failed = true, message = "f.lua:3: no",
-      traceback = "stack traceback:\n\tf.lua:3", artifacts = {} }
+      traceback = "stack traceback:\n\tf.lua:3", artifacts = {}, attempts = world.attempts or {} }
   end
   local names = n == 1 and { "long", "x" } or { "list", "picture" }
   if world.has_numbers then names = { "numbers" } end

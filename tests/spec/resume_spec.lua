@@ -162,10 +162,14 @@ describe("step", function()
     assert.truthy(text:find("[1/finish/2] Task failed.\n", 1, true))
     assert.truthy(text:find("[1/finish/2] f.lua:3: no\n", 1, true))
     assert.truthy(text:find("\tf.lua:3:\nF/1/finish/2  finish  failed\n$"))
+    assert.falsy(text:find("Path ", 1, true))
     assert.falsy(text:find("See what it printed", 1, true))
+    world.tried.path, world.tried.input = "finish[2]", "\0x"
+    assert.truthy(select(2, luaflow "step f.lua finish --from 1"):find("Path finish[2], index 2, input 1\n", 1, true))
+    world.tried.path = nil
     code, text = luaflow "step f.lua finish --from 1 --json"
-    assert.same({ 1, '{"tasks":[{"pathspec":"F/1/finish/2","path":"finish","status":"failed","artifacts":{}}]}\n' },
-      { code, text })
+    assert.same({ 1, '{"tasks":[{"pathspec":"F/1/finish/2","path":"finish","status":"failed","message":"f.lua:3: no",'
+      .. '"traceback":"stack traceback:\\n\\tf.lua:3:","artifacts":{}}]}\n' }, { code, text })
   end)
 
   it("refuses what is not there", function()

@@ -46,9 +46,9 @@ function dump.text(task)
   return table.concat(lines, "\n") .. "\n"
 end
 
-local TASK = { "pathspec", "path", "status", "artifacts" }
+local TASK = { "pathspec", "path", "status", "message", "traceback", "artifacts" }
 
---- The same as JSON.
+--- The same as JSON, and where they are there its `message` and `traceback`.
 function dump.json(task)
   local texts = {}
   for _, artifact in ipairs(task.artifacts) do texts[artifact.name] = json.raw(artifact.text) end
@@ -56,6 +56,8 @@ function dump.json(task)
     pathspec = task.pathspec,
     path = task.path,
     status = task.status,
+    message = task.message,
+    traceback = task.traceback,
     artifacts = #task.artifacts > 0 and texts or json.ordered({}, texts), -- {}, not []
   }))
 end

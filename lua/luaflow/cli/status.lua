@@ -12,10 +12,20 @@ function status.declare(parser)
 end
 
 local STEP = { "name", "tasks", "done", "failed", "reused" }
-local FAILURE = { "pathspec", "path", "message", "traceback" }
+local FAILURE = { "pathspec", "path", "message", "traceback", "attempts" }
+local ATTEMPT = { "message", "traceback" }
 
 -- A step's tasks that are there, in whatever state.
 local function tasks_of(step) return math.max(step.started, step.done + step.failed) end
+
+-- What went wrong in the attempts before the last; nil when there were none.
+local function attempts_of(task)
+  local attempts = {}
+  for i, attempt in ipairs(task.attempts) do
+    attempts[i] = json.ordered(ATTEMPT, { message = attempt.message or "", traceback = attempt.traceback or "" })
+  end
+  return #attempts > 0 and attempts or nil
+end
 
 local function failures_of(rt, run)
   local numbers, message, code = pathspec.all(function(after, max)
@@ -32,6 +42,7 @@ local function failures_of(rt, run)
       path = task.path,
       message = task.message or "",
       traceback = task.traceback or "",
+      attempts = attempts_of(task),
     })
   end
   return failures
@@ -75,6 +86,20 @@ local function steps_text(run)
   return runs.table(rows)
 end
 
+-- A failed task: each attempt's message, the last one's with its traceback.
+local function failure_text(failure)
+  local place = failure.path:find("[%[#]") and (" (%s)"):format(failure.path) or ""
+  local lines = { failure.pathspec .. place .. " failed:" }
+  local function put(text)
+    text = text:gsub("\n+$", "")
+    if text ~= "" then lines[#lines + 1] = "    " .. text:gsub("\n", "\n    ") end
+  end
+  for i, attempt in ipairs(failure.attempts or {}) do put(("attempt %d: %s"):format(i, attempt.message)) end
+  put(failure.message)
+  put(failure.traceback)
+  return table.concat(lines, "\n") .. "\n"
+end
+
 local function as_text(run, failures)
   local out = {
     ("Run %s/%d: %s\n"):format(run.flow, run.id, run.status),
@@ -84,12 +109,7 @@ local function as_text(run, failures)
   if #run.tags > 0 then out[#out + 1] = "Tags: " .. table.concat(run.tags, ", ") .. "\n" end
   if run.problem then out[#out + 1] = "Problem: " .. run.problem .. "\n" end
   out[#out + 1] = "\n" .. steps_text(run)
-  for _, failure in ipairs(failures) do
-    local text = failure.message:gsub("\n+$", "") .. "\n" .. failure.traceback:gsub("\n+$", "")
-    local place = failure.path:find("[%[#]") and (" (%s)"):format(failure.path) or ""
-    out[#out + 1] = ("\n%s%s failed:\n    %s\n"):format(failure.pathspec, place,
-      (text:gsub("\n+$", ""):gsub("\n", "\n    ")))
-  end
+  for _, failure in ipairs(failures) do out[#out + 1] = "\n" .. failure_text(failure) end
   return table.concat(out)
 end
 

@@ -50,6 +50,8 @@ local function show_task(args, run, result)
     pathspec = pathspec.of(run, result.step, result.task),
     path = result.path,
     status = result.status,
+    message = result.message,
+    traceback = result.traceback,
     artifacts = artifacts,
   }
   if args.json then
@@ -66,7 +68,7 @@ end
 local function show_failure(shown, run, result)
   shown:event {
     event = "task_failed", run = run.id, step = result.step, task = result.task, path = result.path,
-    time = process.now(), message = result.message, traceback = result.traceback,
+    time = process.now(), message = result.message, traceback = result.traceback, input = result.input,
   }
 end
 
