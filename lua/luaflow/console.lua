@@ -412,7 +412,6 @@ function Journal:interrupted()
 end
 
 function Journal:abandoned(run)
-  self:put { event = "run_finished", run = run, time = self.options.now(), status = "interrupted" }
   self.hint = ("Abandoned run %d. Resume with:\n    %s\n"):format(run, self.options.resume(run))
 end
 

@@ -12,6 +12,14 @@ local function artifacts_of(text)
   return found
 end
 
+-- The same but for tracebacks, whose words are free to change.
+local function without_tracebacks(artifacts)
+  for _, task in pairs(artifacts) do
+    if task.failure then task.failure.traceback = nil end
+  end
+  return artifacts
+end
+
 local count = 0
 for name in support.shell(("cd '%s' && ls -d store-*"):format(golden)):gmatch "%S+" do
   count = count + 1
@@ -33,7 +41,8 @@ for name in support.shell(("cd '%s' && ls -d store-*"):format(golden)):gmatch "%
     local whole = artifacts_of(expected "dump-2.json")
     support.equal(artifacts_of(w:expect(0, "dump", tostring(resumed.id), "--json").out), whole)
     w:run("flow.lua", "--seed", "5", { env = { GOLDEN_GO = "1" } })
-    support.equal(artifacts_of(w:expect(0, "dump", "last", "--json").out), whole, "what the same flow gives today")
+    local today = artifacts_of(w:expect(0, "dump", "last", "--json").out)
+    support.equal(without_tracebacks(today), without_tracebacks(whole), "what the same flow gives today")
     w:expect(0, "verify")
   end)
 end
