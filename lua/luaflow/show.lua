@@ -4,7 +4,8 @@ local show = {}
 
 local json = require "luaflow.json"
 
-local ATTRIBUTES = { "retry", "timeout", "catch", "isolate", "env", "resources", "max_parallel" }
+--- What a step may have besides its function, transition and doc.
+show.ATTRIBUTES = { "retry", "timeout", "catch", "isolate", "env", "resources", "max_parallel" }
 
 local function option_name(param) return "--" .. param.name:gsub("_", "-") end
 
@@ -65,7 +66,7 @@ end
 
 local function attribute_text(step)
   local parts = {}
-  for _, name in ipairs(ATTRIBUTES) do
+  for _, name in ipairs(show.ATTRIBUTES) do
     local value = step[name]
     if value ~= nil and value ~= false then
       parts[#parts + 1] = name .. " = " .. word(value)

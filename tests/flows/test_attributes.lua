@@ -292,6 +292,14 @@ return { steps = {
   equal(w:read("b"), "xx")
 end)
 
+test("--with refuses what it cannot give", function(w)
+  w:write("one.lua", "return { steps = { start = function() end } }")
+  contains(w:expect(2, "run", "one.lua", "--with", "doc=hello").err, "'doc' is each step's own")
+  contains(w:expect(2, "run", "one.lua", "--with", "max_paralel=2").err, "the nearest is 'max_parallel'", "isolate")
+  contains(w:expect(2, "run", "one.lua", "--with", "timeout=soon").err, "timeout")
+  equal(w:json("runs"), { runs = {} })
+end)
+
 test("--keep-going runs what does not depend on the failure", function(w)
   w:write("keep.lua", [[
 return { params = { n = { default = 6 } }, steps = {

@@ -222,6 +222,10 @@ describe("run", function()
     refused("run f.lua --seed=-1", "option '--seed': '-1' is not a whole number from 0 to 18446744073709551615")
     refused("run f.lua --seed 18446744073709551616", "'18446744073709551616' is not a whole number")
     refused("run f.lua --with retry", "option '--with': 'retry' is not NAME=VALUE, as in --with retry=2")
+    local all = "retry, timeout, catch, isolate, env, resources, max_parallel"
+    refused("run f.lua --with doc=hello", "option '--with': 'doc' is each step's own; all can be given " .. all)
+    refused("run f.lua --with rety=1", "option '--with': there is no attribute 'rety'; the nearest is 'retry' "
+      .. "(there are " .. all .. ")")
     refused("run bad.lua", "step 'start' is missing\nstep 'a' goes nowhere")
     world.start_fails = { "parameter 'max_depth' takes a number, not 'deep' (--max-depth)", "usage" }
     refused("run f.lua --max-depth deep", "takes a number, not 'deep'")

@@ -8,10 +8,21 @@ local arguments = {}
 
 local MAX_UINT32 = 2^32 - 1
 
+-- Keys of a step that no other shares.
+local OWN = { doc = true, next = true, foreach = true, switch = true }
+
+-- For --with: an attribute that every step may be given.
 local function attribute(text)
   local name, value = text:match("^([^=]+)=(.*)$")
-  if name then return { name = name, value = value } end
-  return nil, ("'%s' is not NAME=VALUE, as in --with retry=2"):format(text)
+  if name == nil then return nil, ("'%s' is not NAME=VALUE, as in --with retry=2"):format(text) end
+  local known = require("luaflow.show").ATTRIBUTES
+  for _, candidate in ipairs(known) do
+    if candidate == name then return { name = name, value = value } end
+  end
+  local list = table.concat(known, ", ")
+  if OWN[name] then return nil, ("'%s' is each step's own; all can be given %s"):format(name, list) end
+  return nil, ("there is no attribute '%s'; the nearest is '%s' (there are %s)"):format(
+    name, require("luaflow.nearest").name(name, known), list)
 end
 
 -- Each: a name, what its value is called (nothing: a flag), what it does.
