@@ -1,6 +1,6 @@
 # What ctest runs. Labels: unit (C rooms), spec (the Lua library), flows (whole runs of
-# the command), fuzz (bytes that somebody else made), crash (stores whose disk fails), prove (a few cases of what ./dev prove does at
-# length), style (the source itself).
+# the command), fuzz (bytes that somebody else made), crash (stores whose disk fails), prove (a
+# few cases of what ./dev prove does at length), style (the source itself).
 
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 find_program(BUSTED busted REQUIRED)
@@ -63,6 +63,7 @@ if(NOT LUAFLOW_SANITIZE)
 endif()
 
 include(cmake/fuzz.cmake)
+include(cmake/oom.cmake)
 
 if(TARGET luaflow)
   file(GLOB files CONFIGURE_DEPENDS tests/flows/test_*.lua)
