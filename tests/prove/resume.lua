@@ -8,7 +8,7 @@
 ---   * what the store shows as done is what it is in the run in peace,
 ---   * what was announced as finished is done,
 ---   * what was done before a resume is not executed again, but for what the resume names,
----   * a run that was resumed and not killed has all that its origin had done,
+---   * a run that was resumed and not cut off has all that its origin had done,
 ---   * nothing is executed twice in the same run.
 local generate = require "generate"
 local place = require "place"
@@ -202,7 +202,7 @@ function Proof:check_executed(call, run, origin, step)
   if run.said.reused ~= reused then fail("run %d says it reused %d tasks: %d", run.id, run.said.reused, reused) end
 end
 
--- However `run` ended, unless it was killed, it has all that its origin had done, but for the steps
+-- However `run` ended, unless it was cut off, it has all that its origin had done, but for the steps
 -- from `step` on.
 function Proof:check_taken_over(run, origin, step)
   local again = step and self.flow.after[step] or {}
@@ -244,7 +244,8 @@ function Proof:check_call(call, origin, step)
     end
   end
   self:check_done(run)
-  if origin and call.code ~= KILLED then self:check_taken_over(run, origin, step) end
+  local is_cut_off = call.code == KILLED or call.err:find("Abandoned run", 1, true) -- by a second interrupt
+  if origin and not is_cut_off then self:check_taken_over(run, origin, step) end
   self:check_executed(call, run, origin, step)
   if run.status == "done" then self:check_whole(run) end
   return run
