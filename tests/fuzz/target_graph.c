@@ -66,7 +66,7 @@ static void check_step(const lf_graph *g, uint32_t number)
     MUST(lf_graph_find(g, s->name) == number);
     MUST((s->n_next == 0) == (s->kind == LF_LAST));
     for (uint32_t i = 0; i < s->n_next; i++)
-        MUST(s->next[i] < n && (s->kind == LF_SWITCH || s->next[i] > number));
+        MUST(s->next[i] < n && (s->next[i] > number || s->in_loop));
     bool opens = s->kind == LF_BRANCH || s->kind == LF_FOREACH;
     MUST(opens ? s->join > number && s->join < n && lf_graph_step(g, s->join)->is_join : s->join == LF_NONE);
     MUST(!s->in_loop || s->loop_slot < lf_graph_loop_slots(g));

@@ -32,7 +32,7 @@ static size_t count_entries(const char *directory)
 /* Bytes of memory that are in use by the process. */
 static size_t resident(void)
 {
-    size_t unused, pages;
+    size_t unused, pages = 0;
     FILE *f = fopen("/proc/self/statm", "r");
     CHECK(f != NULL && fscanf(f, "%zu %zu", &unused, &pages) == 2);
     fclose(f);
