@@ -71,6 +71,7 @@ local function sorted_keys(t)
     local rank_a, rank_b = rank[type(a)] or 4, rank[type(b)] or 4
     if rank_a ~= rank_b then return rank_a < rank_b end
     if rank_a <= 2 then return a < b end
+    if rank_a == 3 then return not a and b end
     return type(a) < type(b) -- a message calls them by that alone
   end)
   return keys
