@@ -11,29 +11,25 @@ local signals = {
   count = 300,
 }
 
-local FAILED, INTERRUPTED, UNHANDLED_TERM = 1, 130, 143
+local INTERRUPTED, UNHANDLED_TERM = 130, 143
 local AT_ONCE = 3 -- seconds, on a busy machine
 
 local function check_and_resume(flow, at, code, out, err)
   witness.check_orphans(at)
   local promise = witness.promises(out)
-  -- What is abandoned goes on until the process has ended, and may just then be done.
-  local is_abandoned = err:find "Abandoned run" ~= nil
-  if is_abandoned then promise.status = nil end
   local run = flow:look(at, "store", promise)
-  if is_abandoned and run and run.status == "done" then return flow:check_whole(run) end
   -- The signal may have come when all was done, or before the command listened.
   if code == 0 then
     if not run or run.status ~= "done" then witness.fail "exit code 0, and the run is not done" end
     return flow:check_whole(run)
   end
-  local expected = "interrupted"
-  if code == FAILED and run and run.said.failed > 0 then
-    expected = "failed" -- an attempt that fails while the run stops is not followed by another
-  elseif code ~= INTERRUPTED and (run or code ~= UNHANDLED_TERM) then
-    witness.fail("exit code %s", tostring(code))
+  if code ~= INTERRUPTED and (run or code ~= UNHANDLED_TERM) then witness.fail("exit code %s", tostring(code)) end
+  if err:find "Abandoned run" then
+    if promise.status then witness.fail("an abandoned run was announced as %s", promise.status) end
+    -- What is abandoned goes on until the process has ended, and may just then be done.
+    if run and run.status == "done" then return flow:check_whole(run) end
   end
-  if run and run.status ~= expected then witness.fail("the run is %s", run.status) end
+  if run and run.status ~= "interrupted" then witness.fail("the run is %s", run.status) end
   flow:complete(at, "store", run)
 end
 
