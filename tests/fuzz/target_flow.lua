@@ -60,7 +60,7 @@ local normalise = target.flow
 function target.flow(raw)
   normalise(raw)
   count = count + 1
-  if count % 8 ~= 0 then return end
+  if count % 50 ~= 0 then return end
   local code, message = fuzz.load("return " .. literal(raw, 0))
   assert(code == 0 or code == EFLOW, message)
   if code ~= 0 then check_sentence(message) end
