@@ -6,7 +6,7 @@
 
 #include <lauxlib.h>
 
-enum { DEEPEST = LF_DEPTH_MAX + 10, MOST_NODES = 2000 };
+enum { DEEPEST = LF_DEPTH_MAX + 10, MOST_NODES = 500 };
 
 typedef struct maker {
     lua_State *L;
@@ -195,7 +195,7 @@ static void push(maker *m, int depth)
         return;
     case 15: { /* many of one thing, or a list with a hole */
         push_double(m);
-        lua_pushinteger(L, lf_read_u8(m->in) * (more > 12 ? 17 : 1));
+        lua_pushinteger(L, lf_read_u8(m->in) * (more > 12 ? 2 : 1));
         lua_pushboolean(L, more & 1);
         call_helper(m, "many", 3);
         return;
