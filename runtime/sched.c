@@ -16,6 +16,7 @@ enum { WATCH_MS = 10 };
 typedef struct command {
     lf_letter letter;
     lf_run_start start;
+    lf_event *farewell; /* of the run to be started */
     uint32_t run;
 } command;
 
@@ -200,7 +201,8 @@ static void set_tick(lf_sched *s)
 
 /* ---- letters ---- */
 
-static void start_run(lf_sched *s, const lf_run_start *start)
+/* Takes `farewell`. */
+static void start_run(lf_sched *s, const lf_run_start *start, lf_event *farewell)
 {
     lf_sched_run *r = calloc(1, sizeof *r);
     luaflow_event started = {.type = LUAFLOW_RUN_STARTED, .run = start->facts->run,
@@ -216,20 +218,19 @@ static void start_run(lf_sched *s, const lf_run_start *start)
         r->steps = calloc(start->facts->n_steps, sizeof *r->steps);
         r->taken = malloc(BATCH_TASKS * sizeof(void *));
         r->last = lf_state_letter_new(start->facts);
-        luaflow_event farewell = {.type = LUAFLOW_RUN_FINISHED, .run = start->facts->run};
-        r->farewell = lf_event_new(&farewell, start->facts->owner);
     }
-    if (r == NULL || r->plan == NULL || r->steps == NULL || r->taken == NULL || r->last == NULL ||
-        r->farewell == NULL) {
-        luaflow_event event = {.type = LUAFLOW_RUN_FINISHED, .run = start->facts->run,
-                               .status = LUAFLOW_FAILED, .message = "out of memory",
-                               .attempt = (uint32_t)-LUAFLOW_ENOMEM};
-        lf_events_post(start->facts->events, lf_event_new(&event, start->facts->owner));
+    if (r == NULL || r->plan == NULL || r->steps == NULL || r->taken == NULL || r->last == NULL) {
+        farewell->told.time = started.time;
+        farewell->told.status = LUAFLOW_FAILED;
+        farewell->told.message = "out of memory";
+        farewell->told.attempt = (uint32_t)-LUAFLOW_ENOMEM;
+        lf_events_post(start->facts->events, farewell);
         if (r == NULL)
             lf_facts_free(start->facts);
         free_run(r);
         return;
     }
+    r->farewell = farewell;
     for (uint32_t i = 0; i < start->facts->n_steps; i++)
         r->steps[i].batch = 1;
     r->next = s->runs;
@@ -263,10 +264,12 @@ static void on_letter(lf_sched *s, lf_letter *l)
         lf_state_letter_free(state);
         break;
     }
-    case LF_LETTER_START:
-        start_run(s, &LF_OF(l, command, letter)->start);
-        free(LF_OF(l, command, letter));
+    case LF_LETTER_START: {
+        command *c = LF_OF(l, command, letter);
+        start_run(s, &c->start, c->farewell);
+        free(c);
         break;
+    }
     case LF_LETTER_CANCEL:
         cancel_run(s, LF_OF(l, command, letter)->run);
         free(LF_OF(l, command, letter));
@@ -377,8 +380,10 @@ void lf_sched_close(lf_sched *s)
 
 int lf_sched_start(lf_sched *s, const lf_run_start *start, luaflow_error *err)
 {
+    luaflow_event farewell = {.type = LUAFLOW_RUN_FINISHED, .run = start->facts->run};
     command *c = calloc(1, sizeof *c);
-    if (c == NULL) {
+    if (c == NULL || (c->farewell = lf_event_new(&farewell, start->facts->owner)) == NULL) {
+        free(c);
         lf_facts_free(start->facts);
         return lf_fail_memory(err);
     }

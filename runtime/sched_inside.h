@@ -47,7 +47,7 @@ typedef struct lf_sched_run {
     lf_step_state *steps;
     lf_recent recent;            /* tasks before a join that are not committed yet */
     lf_planned **taken;          /* BATCH_TASKS of them: scratch */
-    lf_state_letter *last;       /* both made at the start, so that ending needs no memory */
+    lf_state_letter *last;       /* both made by the start, so that ending needs no memory */
     lf_event *farewell;
 } lf_sched_run;
 

@@ -348,10 +348,11 @@ static void write_outputs(lf_seal *s)
         size_t salt_at = lf_output_put(&s->outputs, l->name, &found.ref);
         if (l->ref.kind != LF_REF_KEY)
             continue;
-        if (!lf_batch_hold(t->batch, l->blob, salt_at, l->own))
+        if (lf_batch_hold(t->batch, l->blob, salt_at, l->own))
+            t->n_held++;
+        else
             s->outputs.failed = true;
         l->blob = NULL;
-        t->n_held++;
     }
 }
 
