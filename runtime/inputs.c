@@ -461,3 +461,17 @@ lf_slice lf_inputs_param(lf_slice params, lf_slice name)
     }
     return none;
 }
+
+int lf_inputs_list(lf_view *v, uint32_t run, const lf_task_record *task, const char *over,
+                   lf_slice params, lf_buf **out, luaflow_error *err)
+{
+    lf_slice name = lf_slice_of(over, strlen(over));
+    lf_ref ref;
+    bool found;
+    int rc = lf_view_output(v, run, task, name, &ref, &found, err);
+    if (rc != LUAFLOW_OK || found)
+        return rc != LUAFLOW_OK ? rc : lf_view_blob(v, &ref, out, err);
+    lf_slice value = lf_inputs_param(params, name);
+    *out = lf_buf_copy(value.data, value.size);
+    return *out == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
+}

@@ -74,4 +74,9 @@ void lf_merged_free(lf_merged *m); /* accepts NULL */
 /* The canonical bytes of parameter `name` in a run's map of parameters; empty if none. */
 lf_slice lf_inputs_param(lf_slice params, lf_slice name);
 
+/* What a foreach that has ended went over, counted for the caller: `over` of what `task`, a record
+ * of `run`, left, or else of the parameters. */
+int lf_inputs_list(lf_view *v, uint32_t run, const lf_task_record *task, const char *over,
+                   lf_slice params, lf_buf **out, luaflow_error *err);
+
 #endif

@@ -15,17 +15,6 @@ int lf_runtime_number(uint64_t wide, const char *what, uint32_t *number, luaflow
 
 /* ---- one block for a struct, its arrays and its strings ---- */
 
-/* Copies `s` to *at with a NUL behind it, and moves *at on. */
-static const char *keep(char **at, lf_slice s)
-{
-    char *copy = *at;
-    if (s.size > 0)
-        memcpy(copy, s.data, s.size);
-    copy[s.size] = 0;
-    *at += s.size + 1;
-    return copy;
-}
-
 /* Copies `buf` (taken) out for luaflow_free. */
 static int give_bytes(lf_buf *buf, void **bytes, size_t *size, luaflow_error *err)
 {
@@ -52,15 +41,15 @@ static luaflow_run_info *run_block(const lf_run_record *record, const lf_run_sta
     luaflow_step_info *steps = (void *)(info + 1);
     const char **tags = (void *)(steps + state->n_steps);
     char *at = (void *)(tags + record->n_tags);
-    info->flow = keep(&at, record->flow);
+    info->flow = lf_runtime_keep(&at, record->flow);
     if (state->problem.size > 0)
-        info->problem = keep(&at, state->problem);
+        info->problem = lf_runtime_keep(&at, state->problem);
     lf_reader r = lf_reader_of(record->tags.data, record->tags.size);
     for (uint32_t i = 0; i < record->n_tags; i++)
-        tags[i] = keep(&at, lf_read_string(&r));
+        tags[i] = lf_runtime_keep(&at, lf_read_string(&r));
     r = lf_reader_of(state->counts.data, state->counts.size);
     for (uint32_t i = 0; i < state->n_steps; i++)
-        steps[i] = (luaflow_step_info){keep(&at, lf_description_name(names, i)), lf_counts_next(&r)};
+        steps[i] = (luaflow_step_info){lf_runtime_keep(&at, lf_description_name(names, i)), lf_counts_next(&r)};
     info->tags = tags;
     info->n_tags = record->n_tags;
     info->steps = steps;
@@ -354,21 +343,22 @@ static luaflow_task_info *task_block(const lf_task_record *task, const lf_task_r
     if (lf_parents_get(task->parents, narrow))
         widen(parents, narrow, n_parents);
     for (size_t i = 0; i < n; i++)
-        artifacts[i] = (luaflow_artifact_info){keep(&at, list[i].name), list[i].size, list[i].inherited};
+        artifacts[i] = (luaflow_artifact_info){lf_runtime_keep(&at, list[i].name), list[i].size,
+                                               list[i].inherited};
     for (uint32_t i = 0; i < task->attempt; i++)
         attempts[i] = (luaflow_attempt_info){
             before[i].worker, (double)before[i].started_us / 1e6,
-            (double)(before[i].started_us + before[i].duration_us) / 1e6, keep(&at, before[i].message),
-            keep(&at, before[i].traceback)};
+            (double)(before[i].started_us + before[i].duration_us) / 1e6,
+            lf_runtime_keep(&at, before[i].message), lf_runtime_keep(&at, before[i].traceback)};
     info->attempts = attempts;
     info->n_attempts = task->attempt;
-    info->step = keep(&at, step);
-    info->path = keep(&at, path);
+    info->step = lf_runtime_keep(&at, step);
+    info->path = lf_runtime_keep(&at, path);
     info->failed = (task->flags & LF_TASK_FAILED) != 0;
     info->caught = (task->flags & LF_TASK_CAUGHT) != 0;
     if (info->failed) {
-        info->message = keep(&at, task->message);
-        info->traceback = keep(&at, task->traceback);
+        info->message = lf_runtime_keep(&at, task->message);
+        info->traceback = lf_runtime_keep(&at, task->traceback);
     }
     info->attempt = task->attempt;
     info->worker = task->worker;

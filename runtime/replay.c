@@ -439,27 +439,12 @@ static int find_record(const lf_replay *r, lf_view *v, const entry *e, const lf_
     return LUAFLOW_OK;
 }
 
-/* The list that a foreach went over, from what it left or from the parameters. */
-static int read_list(const lf_replay *r, lf_view *v, const lf_task *t, const lf_task_record *task,
-                     lf_buf **out, luaflow_error *err)
-{
-    const char *over = lf_graph_step(r->graph, t->step)->over;
-    lf_slice name = lf_slice_of(over, strlen(over));
-    lf_ref ref;
-    bool found;
-    int rc = lf_view_output(v, r->origin, task, name, &ref, &found, err);
-    if (rc != LUAFLOW_OK || found)
-        return rc != LUAFLOW_OK ? rc : lf_view_blob(v, &ref, out, err);
-    lf_slice value = lf_inputs_param(lf_buf_slice(t->batch->facts->params), name);
-    *out = lf_buf_copy(value.data, value.size);
-    return *out == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
-}
-
 static int open_split(const lf_replay *r, lf_view *v, lf_task *t, const lf_task_record *task,
                       luaflow_error *err)
 {
     lf_buf *bytes = NULL;
-    int rc = read_list(r, v, t, task, &bytes, err);
+    int rc = lf_inputs_list(v, r->origin, task, lf_graph_step(r->graph, t->step)->over,
+                            lf_buf_slice(t->batch->facts->params), &bytes, err);
     if (rc != LUAFLOW_OK)
         return rc;
     luaflow_error why = LUAFLOW_ERROR_INIT;

@@ -37,4 +37,15 @@ int lf_runtime_check_tag(const char *tag, luaflow_error *err);
 /* A run's number as the store knows it; LUAFLOW_ENOTFOUND for one it cannot have. */
 int lf_runtime_number(uint64_t wide, const char *what, uint32_t *number, luaflow_error *err);
 
+/* Copies `s` to *at with a NUL behind it, and moves *at on: for results that are one block. */
+static inline const char *lf_runtime_keep(char **at, lf_slice s)
+{
+    char *copy = *at;
+    if (s.size > 0)
+        memcpy(copy, s.data, s.size);
+    copy[s.size] = 0;
+    *at += s.size + 1;
+    return copy;
+}
+
 #endif

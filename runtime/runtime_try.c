@@ -9,7 +9,7 @@
 #include <poll.h>
 #include <stdlib.h>
 
-enum { EVENT_QUEUE = 1024, INPUT_SHOWN = 4096 };
+enum { EVENT_QUEUE = 1024 };
 
 typedef struct attempt {
     luaflow *rt;
@@ -137,17 +137,6 @@ static int load_left(const attempt *a, lf_task *t, left **out, size_t *n, luaflo
     return LUAFLOW_OK;
 }
 
-/* Copies `s` to *at with a NUL behind it, and moves *at on. */
-static const char *keep(char **at, lf_slice s)
-{
-    char *copy = *at;
-    if (s.size > 0)
-        memcpy(copy, s.data, s.size);
-    copy[s.size] = 0;
-    *at += s.size + 1;
-    return copy;
-}
-
 static luaflow_trial *result_block(const lf_graph *graph, const lf_task *t, const lf_task_record *record,
                                    lf_slice path, lf_slice input, const left *list, size_t n)
 {
@@ -165,23 +154,23 @@ static luaflow_trial *result_block(const lf_graph *graph, const lf_task *t, cons
         return NULL;
     luaflow_left *artifacts = (void *)(r + 1);
     char *at = (void *)(artifacts + n);
-    r->step = keep(&at, name);
-    r->path = keep(&at, path);
+    r->step = lf_runtime_keep(&at, name);
+    r->path = lf_runtime_keep(&at, path);
     r->task = t->number;
     r->failed = t->outcome == LF_BROKE;
     if (r->failed) {
-        r->message = keep(&at, record->message);
-        r->traceback = keep(&at, record->traceback);
-        r->input = input.size == 0 ? NULL : keep(&at, input);
+        r->message = lf_runtime_keep(&at, record->message);
+        r->traceback = lf_runtime_keep(&at, record->traceback);
+        r->input = input.size == 0 ? NULL : lf_runtime_keep(&at, input);
         r->input_size = input.size;
     } else {
-        r->choice = chosen == NULL ? NULL : keep(&at, choice);
+        r->choice = chosen == NULL ? NULL : lf_runtime_keep(&at, choice);
         r->is_foreach = step->kind == LF_FOREACH;
         r->width = t->width;
     }
     for (size_t i = 0; i < n; i++) {
-        artifacts[i].name = keep(&at, list[i].name);
-        artifacts[i].value = keep(&at, lf_buf_slice(list[i].value));
+        artifacts[i].name = lf_runtime_keep(&at, list[i].name);
+        artifacts[i].value = lf_runtime_keep(&at, lf_buf_slice(list[i].value));
         artifacts[i].size = list[i].value->size;
     }
     r->artifacts = artifacts;
@@ -205,7 +194,7 @@ static int tell(const attempt *a, luaflow_trial **out, luaflow_error *err)
     if (t->outcome == LF_BROKE && t->split != NULL)
         lf_list_put(&input, &t->split->list, t->split_index);
     bool failed = path.failed || input.failed;
-    if (input.size > INPUT_SHOWN)
+    if (input.size > LF_INPUT_SHOWN)
         input.size = 0;
     int rc = failed ? lf_fail_memory(err) : load_left(a, t, &list, &n, err);
     if (rc == LUAFLOW_OK) {

@@ -4,9 +4,6 @@
 
 enum { PROGRESS_US = 1000000 };
 
-/* The element of a task that failed is told with that if it has no more bytes. */
-enum { INPUT_SHOWN = 4096 };
-
 static int event_of(const lf_task *t)
 {
     switch (t->outcome) {
@@ -46,7 +43,7 @@ void lf_sched_tell_end(const lf_sched_run *r, const lf_task *t)
     }
     if (t->origin_run != 0 && message != NULL)
         event.reason = message + reason_at;
-    if (input.size <= INPUT_SHOWN) {
+    if (input.size <= LF_INPUT_SHOWN) {
         event.input = input.data;
         event.input_size = input.size;
     }

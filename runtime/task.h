@@ -179,6 +179,9 @@ void lf_task_release_inputs(lf_task *t);
 /* Appends one held blob (taken; may be NULL) to the batch; false when out of memory. */
 bool lf_batch_hold(lf_batch *b, struct lf_blob *blob, size_t salt_at, bool own);
 
+/* The element of a task that failed is told with that if it has no more bytes. */
+enum { LF_INPUT_SHOWN = 4096 };
+
 /* Its sealed record, and its own outputs within it. */
 static inline lf_slice lf_task_record_bytes(const lf_task *t)
 {

@@ -106,21 +106,6 @@ static bool is_joined_by(const trial *t, const lf_task_record *record, uint32_t 
 
 /* ---- the foreaches around it ---- */
 
-/* What the opener went over, from what it left or from the parameters. */
-static int read_list(const trial *t, const lf_task_record *opener, lf_buf **out, luaflow_error *err)
-{
-    const char *over = lf_graph_step(t->graph, step_now(t, opener))->over;
-    lf_slice name = lf_slice_of(over, strlen(over));
-    lf_ref ref;
-    bool found;
-    int rc = lf_view_output(t->view, t->facts->run, opener, name, &ref, &found, err);
-    if (rc != LUAFLOW_OK || found)
-        return rc != LUAFLOW_OK ? rc : lf_view_blob(t->view, &ref, out, err);
-    lf_slice value = lf_inputs_param(lf_buf_slice(t->facts->params), name);
-    *out = lf_buf_copy(value.data, value.size);
-    return *out == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
-}
-
 /* The foreaches around a task at `place`, the innermost of which `*record`, task `number`,
  * stands in: `*out` is counted for the caller, NULL when there are none. */
 static int make_splits(const trial *t, lf_slice place, lf_task_record record, uint32_t number,
@@ -133,7 +118,9 @@ static int make_splits(const trial *t, lf_slice place, lf_task_record record, ui
         lf_split *split = NULL;
         rc = climb(t, &record, &number, opens_level, depth, err);
         if (rc == LUAFLOW_OK)
-            rc = read_list(t, &record, &bytes, err);
+            rc = lf_inputs_list(t->view, t->facts->run, &record,
+                                lf_graph_step(t->graph, step_now(t, &record))->over,
+                                lf_buf_slice(t->facts->params), &bytes, err);
         if (rc == LUAFLOW_OK && (split = lf_split_new(bytes, err)) == NULL)
             rc = err->code;
         if (rc != LUAFLOW_OK)
