@@ -180,9 +180,12 @@ int lf_flow_enter(const lf_flow *f, lua_State *L, luaflow_error *err)
 /* ---- loading ---- */
 
 /* Makes a flow of the source that `f` holds. Takes `f`. */
-static int finish(lf_flow *f, const char *path, const luaflow_attribute *with, size_t n,
+static int finish(lf_flow *f, const char *path, const luaflow_flow_options *options,
                   lf_flow **out, luaflow_error *err)
 {
+    static const luaflow_flow_options none = LUAFLOW_FLOW_OPTIONS_INIT;
+    if (options == NULL)
+        options = &none;
     int rc;
     f->plain = is_plain(lf_flow_source(f));
     if (!name_all(f, path) || (f->graph = lf_graph_new()) == NULL ||
@@ -191,7 +194,9 @@ static int finish(lf_flow *f, const char *path, const luaflow_attribute *with, s
     else if (f->source.size > 0 && f->source.data[0] == 0x1b)
         rc = lf_fail(err, LUAFLOW_EFLOW, "%s is bytecode; luaflow loads source text only", path);
     else
-        rc = lf_flow_examine(f, with, n, err);
+        rc = lf_state_visit(f->L, options->on_state, options->state_payload, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_flow_examine(f, options->with, options->n_with, err);
     if (rc == LUAFLOW_OK)
         *out = f;
     else
@@ -207,8 +212,8 @@ static lf_flow *new_flow(void)
     return f;
 }
 
-int lf_flow_load_with(const char *path, const luaflow_attribute *with, size_t n, lf_flow **out,
-                      luaflow_error *err)
+int lf_flow_load(const char *path, const luaflow_flow_options *options, lf_flow **out,
+                 luaflow_error *err)
 {
     lf_flow *f = new_flow();
     if (f == NULL)
@@ -218,16 +223,11 @@ int lf_flow_load_with(const char *path, const luaflow_attribute *with, size_t n,
         lf_flow_free(f);
         return rc;
     }
-    return finish(f, path, with, n, out, err);
+    return finish(f, path, options, out, err);
 }
 
-int lf_flow_load(const char *path, lf_flow **out, luaflow_error *err)
-{
-    return lf_flow_load_with(path, NULL, 0, out, err);
-}
-
-int lf_flow_load_string(const char *source, size_t size, const char *name, lf_flow **out,
-                        luaflow_error *err)
+int lf_flow_load_string(const char *source, size_t size, const char *name,
+                        const luaflow_flow_options *options, lf_flow **out, luaflow_error *err)
 {
     lf_flow *f = new_flow();
     if (f == NULL)
@@ -237,7 +237,7 @@ int lf_flow_load_string(const char *source, size_t size, const char *name, lf_fl
         lf_flow_free(f);
         return lf_fail_memory(err);
     }
-    return finish(f, name, NULL, 0, out, err);
+    return finish(f, name, options, out, err);
 }
 
 int lf_flow_known(const char *path, const char *name, lf_slice source, lf_slice description,

@@ -12,15 +12,13 @@ typedef struct lf_flow lf_flow;
 
 /* Reads the file, or takes the text, and does all of SPEC 1: LUAFLOW_EFLOW with one
  * sentence for a file that cannot be read or loaded, or with every problem of its
- * graph, one a line. Bytecode is refused. `path` is kept as given: it is what
- * messages and tracebacks show. The caller frees `*out`. */
-int lf_flow_load(const char *path, lf_flow **out, luaflow_error *err);
-/* The same with attributes for every step that may have them and has none of its own;
- * LUAFLOW_EUSAGE for a wrong one. */
-int lf_flow_load_with(const char *path, const luaflow_attribute *with, size_t n, lf_flow **out,
-                      luaflow_error *err);
-int lf_flow_load_string(const char *source, size_t size, const char *name, lf_flow **out,
-                        luaflow_error *err);
+ * graph, one a line; LUAFLOW_EUSAGE for a wrong attribute. Bytecode is refused. `path` is kept
+ * as given: it is what messages and tracebacks show. `options` may be NULL. The caller frees
+ * `*out`. */
+int lf_flow_load(const char *path, const luaflow_flow_options *options, lf_flow **out,
+                 luaflow_error *err);
+int lf_flow_load_string(const char *source, size_t size, const char *name,
+                        const luaflow_flow_options *options, lf_flow **out, luaflow_error *err);
 
 /* A flow that another process has loaded, to be entered, and no more: it has no graph. Copies
  * all. LUAFLOW_ENOMEM. The caller frees `*out`. */

@@ -102,15 +102,15 @@ LF_RAISES static const luaflow_attribute *push_attributes(lua_State *L, int inde
 static int core_load(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
-    size_t n;
+    luaflow_flow_options options = LUAFLOW_FLOW_OPTIONS_INIT;
     lua_settop(L, 2);
-    const luaflow_attribute *with = push_attributes(L, 2, &n);
+    options.with = push_attributes(L, 2, &options.n_with);
     lf_scratch *s = lf_scratch_new(L);
     luaflow_flow **slot = lua_newuserdata(L, sizeof(luaflow_flow *));
     *slot = NULL;
     luaL_getmetatable(L, LF_FLOW_TYPE);
     lua_setmetatable(L, -2);
-    if (luaflow_flow_load_with(path, with, n, slot, &s->err) != LUAFLOW_OK)
+    if (luaflow_flow_load(path, &options, slot, &s->err) != LUAFLOW_OK)
         return lf_scratch_fail(L, s);
     return 1;
 }

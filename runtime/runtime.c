@@ -43,24 +43,19 @@ static int wrap_flow(int rc, lf_flow *flow, luaflow_flow **out, luaflow_error *e
     return LUAFLOW_OK;
 }
 
-int luaflow_flow_load(const char *path, luaflow_flow **out, luaflow_error *err)
-{
-    return luaflow_flow_load_with(path, NULL, 0, out, err);
-}
-
-int luaflow_flow_load_with(const char *path, const luaflow_attribute *with, size_t n,
-                           luaflow_flow **out, luaflow_error *err)
+int luaflow_flow_load(const char *path, const luaflow_flow_options *o, luaflow_flow **out,
+                      luaflow_error *err)
 {
     lf_flow *flow = NULL;
-    int rc = lf_flow_load_with(path, with, n, &flow, err);
+    int rc = lf_flow_load(path, o, &flow, err);
     return wrap_flow(rc, flow, out, err);
 }
 
 int luaflow_flow_load_string(const char *source, size_t size, const char *name,
-                             luaflow_flow **out, luaflow_error *err)
+                             const luaflow_flow_options *o, luaflow_flow **out, luaflow_error *err)
 {
     lf_flow *flow = NULL;
-    int rc = lf_flow_load_string(source, size, name, &flow, err);
+    int rc = lf_flow_load_string(source, size, name, o, &flow, err);
     return wrap_flow(rc, flow, out, err);
 }
 

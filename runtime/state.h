@@ -23,6 +23,10 @@ LF_RAISES void lf_state_furnish(lua_State *L);
  * [-0, +1, raises] */
 LF_RAISES void lf_state_natives(lua_State *L);
 
+/* Lets a host add to the state: calls `on_state` (NULL: nobody) inside a protected call. What it
+ * raises is LUAFLOW_EFLOW.  [-0, +0, never raises] */
+int lf_state_visit(lua_State *L, luaflow_state_fn on_state, void *payload, luaflow_error *err);
+
 /* Where a state's printed output goes: `stream` is 1 for stdout, 2 for stderr. May
  * not call back into the state. */
 typedef void (*lf_output_fn)(void *payload, int stream, const char *text, size_t size);

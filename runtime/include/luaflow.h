@@ -67,10 +67,12 @@ LUAFLOW_API void luaflow_error_clear(luaflow_error *err);
 /* A loaded and checked flow: its source, its graph and its parameters. */
 typedef struct luaflow_flow luaflow_flow;
 
-/* Loads the file at `path`, runs its chunk in a private Lua state and checks
- * its graph. LUAFLOW_EFLOW with every problem, one a line, when it is no
- * valid flow. The caller closes `*out`. */
-LUAFLOW_API int luaflow_flow_load(const char *path, luaflow_flow **out, luaflow_error *err);
+/* Adds a host's own functions and modules to a Lua state in which a flow is loaded or its steps
+ * run: sets globals, or fields of package.preload. Called once in each such state, on the thread
+ * that the state belongs to (so several may call it at once), before any of the flow's code runs
+ * there. May raise; else returns LUAFLOW_OK, or another code with why in `err`. The state is
+ * luaflow's: keep no pointer to it. A process for isolated steps does not call it. */
+typedef int (*luaflow_state_fn)(void *payload, struct lua_State *L, luaflow_error *err);
 
 /* An attribute for every step that may have it and has none of its own, as
  * `--with retry=2` says it: `value` is a number, true, false or a string. */
@@ -78,14 +80,28 @@ typedef struct luaflow_attribute {
     const char *name, *value;
 } luaflow_attribute;
 
-/* luaflow_flow_load, with such attributes. LUAFLOW_EUSAGE for a wrong one. */
-LUAFLOW_API int luaflow_flow_load_with(const char *path, const luaflow_attribute *with, size_t n,
-                                       luaflow_flow **out, luaflow_error *err);
+typedef struct luaflow_flow_options {
+    size_t size;                   /* sizeof(luaflow_flow_options) */
+    const luaflow_attribute *with; /* such attributes; LUAFLOW_EUSAGE for a wrong one */
+    size_t n_with;
+    luaflow_state_fn on_state;     /* as of luaflow_options, for the state in which the flow's own
+                                      chunk is looked at; may be NULL */
+    void *state_payload;
+} luaflow_flow_options;
+
+#define LUAFLOW_FLOW_OPTIONS_INIT { sizeof(luaflow_flow_options), NULL, 0, NULL, NULL }
+
+/* Loads the file at `path`, runs its chunk in a private Lua state and checks
+ * its graph. LUAFLOW_EFLOW with every problem, one a line, when it is no
+ * valid flow. `options` may be NULL. The caller closes `*out`. */
+LUAFLOW_API int luaflow_flow_load(const char *path, const luaflow_flow_options *options,
+                                  luaflow_flow **out, luaflow_error *err);
 
 /* The same for source text in memory. `name` stands for the file in messages
  * and gives the flow its default name. */
 LUAFLOW_API int luaflow_flow_load_string(const char *source, size_t size, const char *name,
-                                         luaflow_flow **out, luaflow_error *err);
+                                         const luaflow_flow_options *options, luaflow_flow **out,
+                                         luaflow_error *err);
 
 /* The flow as data: a canonical MessagePack map with name, doc, file, params
  * and steps (in topological order). Borrowed until the flow is closed. */
@@ -107,9 +123,13 @@ typedef struct luaflow_options {
                              the oldest printed lines being dropped */
     const char *executable; /* the luaflow command, which isolated steps run in; NULL:
                                $LUAFLOW_EXE, else the path fixed when this was built */
+    luaflow_state_fn on_state; /* adds the host's own functions and modules to every worker's
+                                  state; may be NULL */
+    void *state_payload;
 } luaflow_options;
 
-#define LUAFLOW_OPTIONS_INIT { sizeof(luaflow_options), NULL, false, 0, false, NULL }
+#define LUAFLOW_OPTIONS_INIT \
+    { sizeof(luaflow_options), NULL, false, 0, false, NULL, NULL, NULL }
 
 /* Opens the store; threads start with the first run. LUAFLOW_ENOTFOUND when
  * there is no store and `create` is not set, LUAFLOW_ESTORE when it cannot be

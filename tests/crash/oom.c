@@ -268,7 +268,7 @@ static luaflow_flow *load(bool fails_at_last)
              at + strlen("MAYBE"));
     luaflow_flow *flow = NULL;
     luaflow_error err = LUAFLOW_ERROR_INIT;
-    good("loading", luaflow_flow_load_string(text, strlen(text), "f.lua", &flow, &err), &err);
+    good("loading", luaflow_flow_load_string(text, strlen(text), "f.lua", NULL, &flow, &err), &err);
     return flow;
 }
 
@@ -451,12 +451,15 @@ static void scenario_try(void)
 static void scenario_isolate(void)
 {
     static const luaflow_attribute with[] = {{"isolate", "true"}};
+    luaflow_flow_options options = LUAFLOW_FLOW_OPTIONS_INIT;
+    options.with = with;
+    options.n_with = 1;
     luaflow_error err = LUAFLOW_ERROR_INIT;
     luaflow_flow *flow = NULL;
     luaflow *rt = NULL;
     char path[96];
     snprintf(path, sizeof path, "%s/isolate.lua", place);
-    if (good("loading", luaflow_flow_load_with(path, with, 1, &flow, &err), &err))
+    if (good("loading", luaflow_flow_load(path, &options, &flow, &err), &err))
         rt = open_store(true);
     if (rt != NULL)
         run_to_end(rt, flow, LUAFLOW_DONE);

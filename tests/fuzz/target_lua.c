@@ -42,7 +42,7 @@ static int load(lua_State *L)
     const char *text = luaL_checklstring(L, 1, &size);
     lf_flow *flow = NULL;
     luaflow_error err = LUAFLOW_ERROR_INIT;
-    int rc = lf_flow_load_string(text, size, "f.lua", &flow, &err);
+    int rc = lf_flow_load_string(text, size, "f.lua", NULL, &flow, &err);
     lf_flow_free(flow);
     lua_pushinteger(L, rc);
     lua_pushstring(L, luaflow_error_text(&err));

@@ -32,7 +32,7 @@ static void close_flow(void)
 static void open_flow(void)
 {
     luaflow_error err = LUAFLOW_ERROR_INIT;
-    if (lf_flow_load_string(source, sizeof source - 1, "f.lua", &flow, &err) != LUAFLOW_OK)
+    if (lf_flow_load_string(source, sizeof source - 1, "f.lua", NULL, &flow, &err) != LUAFLOW_OK)
         fuzz_stop("%s", luaflow_error_text(&err));
     atexit(close_flow);
 }

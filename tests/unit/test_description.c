@@ -36,7 +36,7 @@ static void begin_with(const char *source)
     lf_flow *flow = NULL;
     luaflow_error err = LUAFLOW_ERROR_INIT;
     begin();
-    if (lf_flow_load_string(source, strlen(source), "f.lua", &flow, &err) != LUAFLOW_OK)
+    if (lf_flow_load_string(source, strlen(source), "f.lua", NULL, &flow, &err) != LUAFLOW_OK)
         fail_msg("%s", luaflow_error_text(&err));
     CHECK_INT(read_bytes(lf_flow_description(flow), NULL), LUAFLOW_OK);
     lf_flow_free(flow);
@@ -213,7 +213,7 @@ TEST(bytes_changed_at_will_never_harm_the_reader)
 {
     lf_flow *flow = NULL;
     uint32_t seed = 1;
-    CHECK_INT(lf_flow_load_string(FLOW, strlen(FLOW), "f.lua", &flow, NULL), LUAFLOW_OK);
+    CHECK_INT(lf_flow_load_string(FLOW, strlen(FLOW), "f.lua", NULL, &flow, NULL), LUAFLOW_OK);
     lf_slice sound = lf_flow_description(flow);
     uint8_t *bytes = malloc(sound.size); /* of just that size, so that one byte too many is noticed */
     begin();

@@ -11,7 +11,7 @@
 
 static int load(const char *source, lf_flow **out, luaflow_error *err)
 {
-    return lf_flow_load_string(source, strlen(source), "flows/x.lua", out, err);
+    return lf_flow_load_string(source, strlen(source), "flows/x.lua", NULL, out, err);
 }
 
 static lf_flow *loaded(const char *source)
@@ -106,7 +106,7 @@ TEST(a_flow_is_read_from_its_file)
     close(fd);
     luaflow_error err = LUAFLOW_ERROR_INIT;
     lf_flow *f;
-    CHECK_INT(lf_flow_load(path, &f, &err), LUAFLOW_OK);
+    CHECK_INT(lf_flow_load(path, NULL, &f, &err), LUAFLOW_OK);
     CHECK_STR(lf_flow_name(f), path + strlen("/tmp/"));
     lf_flow_free(f);
     unlink(path);
@@ -116,9 +116,9 @@ TEST(a_file_that_cannot_be_read_is_named)
 {
     luaflow_error err = LUAFLOW_ERROR_INIT;
     lf_flow *f;
-    CHECK_INT(lf_flow_load("/nowhere/x.lua", &f, &err), LUAFLOW_EFLOW);
+    CHECK_INT(lf_flow_load("/nowhere/x.lua", NULL, &f, &err), LUAFLOW_EFLOW);
     CHECK_STR(err.message, "cannot read /nowhere/x.lua: No such file or directory");
-    CHECK_INT(lf_flow_load("/", &f, &err), LUAFLOW_EFLOW);
+    CHECK_INT(lf_flow_load("/", NULL, &f, &err), LUAFLOW_EFLOW);
     CHECK_STR(err.message, "cannot read /: Is a directory");
     luaflow_error_clear(&err);
 }
@@ -233,12 +233,15 @@ TEST(attributes_for_every_step_are_added)
     luaflow_error err = LUAFLOW_ERROR_INIT;
     lf_flow *f = NULL;
     luaflow_attribute with[] = {{"retry", "2"}, {"timeout", "0.5"}};
-    CHECK_INT(lf_flow_load_with(path, with, 2, &f, &err), LUAFLOW_OK);
+    luaflow_flow_options options = LUAFLOW_FLOW_OPTIONS_INIT;
+    options.with = with;
+    options.n_with = 2;
+    CHECK_INT(lf_flow_load(path, &options, &f, &err), LUAFLOW_OK);
     CHECK_INT(lf_graph_step(lf_flow_graph(f), 0)->attributes.retry_times, 2);
     CHECK_STR(look(lf_flow_description(f), "value.steps[1].timeout"), "0.5");
     lf_flow_free(f);
     with[1].value = "soon";
-    CHECK_INT(lf_flow_load_with(path, with, 2, &f, &err), LUAFLOW_EUSAGE);
+    CHECK_INT(lf_flow_load(path, &options, &f, &err), LUAFLOW_EUSAGE);
     CHECK_STR(err.message, "--with timeout=soon: timeout = \"soon\": write seconds, more than 0");
     luaflow_error_clear(&err);
     unlink(path);

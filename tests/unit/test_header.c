@@ -34,8 +34,8 @@ TEST(everything_the_header_names_is_there)
 {
     void (*const all[])(void) = {
         (void (*)(void))luaflow_error_text,       (void (*)(void))luaflow_error_clear,
-        (void (*)(void))luaflow_flow_load,        (void (*)(void))luaflow_flow_load_with,
-        (void (*)(void))luaflow_flow_load_string, (void (*)(void))luaflow_flow_describe,
+        (void (*)(void))luaflow_flow_load,        (void (*)(void))luaflow_flow_load_string,
+        (void (*)(void))luaflow_flow_describe,
         (void (*)(void))luaflow_flow_close,       (void (*)(void))luaflow_open,
         (void (*)(void))luaflow_close,            (void (*)(void))luaflow_fd,
         (void (*)(void))luaflow_poll,             (void (*)(void))luaflow_flow_params,

@@ -29,7 +29,7 @@ bool loads_a_flow()
     const std::string source = "return { steps = { start = function(self) end } }";
     luaflow_flow *flow = nullptr;
     size_t size = 0;
-    if (luaflow_flow_load_string(source.data(), source.size(), "x.lua", &flow, nullptr) != LUAFLOW_OK)
+    if (luaflow_flow_load_string(source.data(), source.size(), "x.lua", nullptr, &flow, nullptr) != LUAFLOW_OK)
         return false;
     bool described = luaflow_flow_describe(flow, &size) != nullptr && size > 0;
     luaflow_flow_close(flow);

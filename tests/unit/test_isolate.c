@@ -116,7 +116,7 @@ static world world_of(const char *attributes, const char *body)
     w.seal = lf_seal_new(w.store, w.staged, w.log);
     int size = snprintf(source, sizeof source,
                         "return { name = 'F', steps = { start = { %s, function(self) %s end } } }", attributes, body);
-    if (lf_flow_load_string(source, (size_t)size, "f.lua", &flow, &err) != LUAFLOW_OK)
+    if (lf_flow_load_string(source, (size_t)size, "f.lua", NULL, &flow, &err) != LUAFLOW_OK)
         fail_msg("%s", luaflow_error_text(&err));
     w.facts = lf_facts_new(1);
     CHECK_INT(lf_flow_params(flow, NULL, 0, &params, NULL), LUAFLOW_OK);

@@ -59,7 +59,7 @@ static void live(void)
     o.create = true;
     how.max_workers = 2;
     check(luaflow_open(&o, &rt, &err), &err);
-    check(luaflow_flow_load_string(source, sizeof source - 1, "f.lua", &flow, &err), &err);
+    check(luaflow_flow_load_string(source, sizeof source - 1, "f.lua", NULL, &flow, &err), &err);
     check(luaflow_start(rt, flow, &how, &run, &err), &err);
     CHECK_INT(luaflow_wait(run, -1), 1);
     CHECK_INT(luaflow_run_status(run), LUAFLOW_DONE);

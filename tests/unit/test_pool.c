@@ -31,7 +31,7 @@ static lf_facts *facts_of(world *w, const char *body)
     luaflow_error err = LUAFLOW_ERROR_INIT;
     int size = snprintf(source, sizeof source,
                         "return { name = 'F', steps = { start = function(self) %s end } }", body);
-    if (lf_flow_load_string(source, (size_t)size, "f.lua", &flow, &err) != LUAFLOW_OK)
+    if (lf_flow_load_string(source, (size_t)size, "f.lua", NULL, &flow, &err) != LUAFLOW_OK)
         fail_msg("%s", luaflow_error_text(&err));
     lf_facts *facts = lf_facts_new(1);
     lf_bytes params = {0};

@@ -467,7 +467,7 @@ TEST(a_process_prunes_beside_its_own_runs)
     luaflow_flow *flow;
     options.store = dir;
     CHECK_INT(luaflow_open(&options, &rt, NULL), LUAFLOW_OK);
-    CHECK_INT(luaflow_flow_load_string(source, sizeof source - 1, "same.lua", &flow, NULL),
+    CHECK_INT(luaflow_flow_load_string(source, sizeof source - 1, "same.lua", NULL, &flow, NULL),
               LUAFLOW_OK);
     luaflow_prune_options all = LUAFLOW_PRUNE_OPTIONS_INIT;
     luaflow_pruned pruned;

@@ -21,7 +21,7 @@ static lf_flow *load(const char *source)
 {
     lf_flow *f = NULL;
     luaflow_error err = LUAFLOW_ERROR_INIT;
-    if (lf_flow_load_string(source, strlen(source), "f.lua", &f, &err) != LUAFLOW_OK)
+    if (lf_flow_load_string(source, strlen(source), "f.lua", NULL, &f, &err) != LUAFLOW_OK)
         fail_msg("%s", luaflow_error_text(&err));
     return f;
 }

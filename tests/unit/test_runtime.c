@@ -68,7 +68,7 @@ static luaflow_flow *flow_of(const char *source)
 {
     luaflow_flow *f = NULL;
     luaflow_error err = LUAFLOW_ERROR_INIT;
-    if (luaflow_flow_load_string(source, strlen(source), "flows/f.lua", &f, &err) != LUAFLOW_OK)
+    if (luaflow_flow_load_string(source, strlen(source), "flows/f.lua", NULL, &f, &err) != LUAFLOW_OK)
         fail_msg("%s", luaflow_error_text(&err));
     return f;
 }
@@ -319,12 +319,12 @@ TEST(a_wrong_flow_is_told_with_every_problem)
     const char *source = "return { steps = { start = { next = 'nowhere' }, other = { retry = 'x' } } }";
     luaflow_flow *f = NULL;
     luaflow_error err = LUAFLOW_ERROR_INIT;
-    CHECK_INT(luaflow_flow_load_string(source, strlen(source), "f.lua", &f, &err), LUAFLOW_EFLOW);
+    CHECK_INT(luaflow_flow_load_string(source, strlen(source), "f.lua", NULL, &f, &err), LUAFLOW_EFLOW);
     CHECK(f == NULL);
     CHECK(strstr(luaflow_error_text(&err), "nowhere") != NULL);
     CHECK(strstr(luaflow_error_text(&err), "retry") != NULL);
     luaflow_error_clear(&err);
-    CHECK_INT(luaflow_flow_load("/nowhere/f.lua", &f, &err), LUAFLOW_EFLOW);
+    CHECK_INT(luaflow_flow_load("/nowhere/f.lua", NULL, &f, &err), LUAFLOW_EFLOW);
     CHECK(strstr(luaflow_error_text(&err), "/nowhere/f.lua") != NULL);
     luaflow_error_clear(&err);
 }
@@ -357,13 +357,17 @@ TEST(a_flow_is_loaded_from_a_file_with_attributes_for_its_steps)
     luaflow_flow *f = NULL;
     luaflow_error err = LUAFLOW_ERROR_INIT;
     luaflow_attribute retry = {"retry", "2"}, wrong = {"retry", "soon"};
+    luaflow_flow_options options = LUAFLOW_FLOW_OPTIONS_INIT;
+    options.with = &retry;
+    options.n_with = 1;
     size_t size;
-    CHECK_INT(luaflow_flow_load_with(path("mine.lua"), &retry, 1, &f, &err), LUAFLOW_OK);
+    CHECK_INT(luaflow_flow_load(path("mine.lua"), &options, &f, &err), LUAFLOW_OK);
     const void *description = luaflow_flow_describe(f, &size);
     CHECK(memmem(description, size, "mine", 4) != NULL);
     luaflow_flow_close(f);
     f = NULL;
-    CHECK_INT(luaflow_flow_load_with(path("mine.lua"), &wrong, 1, &f, &err), LUAFLOW_EUSAGE);
+    options.with = &wrong;
+    CHECK_INT(luaflow_flow_load(path("mine.lua"), &options, &f, &err), LUAFLOW_EUSAGE);
     CHECK(strstr(luaflow_error_text(&err), "retry") != NULL);
     CHECK(f == NULL);
     luaflow_error_clear(&err);
@@ -1066,7 +1070,7 @@ static void *resume_often(void *payload)
     luaflow_run *runs[RESUMES] = {NULL};
     o.store = payload;
     if (luaflow_open(&o, &rt, NULL) != LUAFLOW_OK ||
-        luaflow_flow_load_string(MENDED, strlen(MENDED), "flows/f.lua", &f, NULL) != LUAFLOW_OK)
+        luaflow_flow_load_string(MENDED, strlen(MENDED), "flows/f.lua", NULL, &f, NULL) != LUAFLOW_OK)
         return (void *)1;
     for (int i = 0; i < RESUMES; i++)
         wrong += luaflow_resume(rt, f, 1, NULL, &plain, &runs[i], NULL) != LUAFLOW_OK;

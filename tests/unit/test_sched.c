@@ -141,7 +141,7 @@ static void start_run(world *w, run *r, const char *steps)
     lf_flow *flow = NULL;
     luaflow_error err = LUAFLOW_ERROR_INIT;
     int size = snprintf(source, sizeof source, "return { name = 'F', steps = { %s } }", steps);
-    if (lf_flow_load_string(source, (size_t)size, "f.lua", &flow, &err) != LUAFLOW_OK)
+    if (lf_flow_load_string(source, (size_t)size, "f.lua", NULL, &flow, &err) != LUAFLOW_OK)
         fail_msg("%s", luaflow_error_text(&err));
     r->graph = lf_flow_graph(flow);
     r->facts = lf_facts_new(lf_graph_size(r->graph));

@@ -54,7 +54,7 @@ static void begin_with(const char *head, const char *body, const char *params)
     viewer = lf_state_new();
     tasks = 0;
     lf_bytes_printf(&source, "%s return { name = 'F', %s }", head, body);
-    if (lf_flow_load_string((char *)source.data, source.size, "flows/f.lua", &flow, &err) != LUAFLOW_OK)
+    if (lf_flow_load_string((char *)source.data, source.size, "flows/f.lua", NULL, &flow, &err) != LUAFLOW_OK)
         fail_msg("%s", luaflow_error_text(&err));
     lf_bytes_fini(&source);
     facts = lf_facts_new(lf_graph_size(lf_flow_graph(flow)));
