@@ -6,6 +6,7 @@
  * one, which sees the claims of the first like anybody's.
  * Knows nothing of LMDB. Any thread: nothing here changes once it is open. */
 #include "owner.h"
+#include "disk.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -65,9 +66,12 @@ int lf_owner_open(const char *dir, lf_owner **out, luaflow_error *err)
         return lf_fail_memory(err);
     }
     if (open_files(o) != 0) {
-        int rc = lf_fail(err, LUAFLOW_ESTORE,
-                         "cannot open %s, which tells the runs that have a process: %s", o->path,
-                         strerror(errno));
+        int rc = errno;
+        rc = lf_disk_is_at_fault(rc)
+                 ? lf_disk_fail(dir, "make", o->path, "try again", rc, err)
+                 : lf_fail(err, LUAFLOW_ESTORE,
+                           "cannot open %s, which tells the runs that have a process: %s", o->path,
+                           strerror(rc));
         lf_owner_close(o);
         return rc;
     }

@@ -148,12 +148,10 @@ static int sync_directory(const char *dir)
 
 static int fail_make(const char *dir, const char *parent, int rc, luaflow_error *err)
 {
+    if (lf_disk_is_at_fault(rc))
+        return lf_disk_fail(parent, "make the store", dir, "try again", rc, err);
     switch (rc) {
     case ENOMEM: return lf_fail_memory(err);
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-    case EIO: return lf_disk_fail(parent, "make the store", dir, "try again", rc, err);
     case ENOENT:
     case ENOTDIR:
         return lf_fail(err, LUAFLOW_ESTORE,

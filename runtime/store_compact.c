@@ -23,7 +23,7 @@ typedef struct compaction {
 
 static int fail(const compaction *c, const char *what, int rc, luaflow_error *err)
 {
-    if (rc == ENOSPC || rc == EDQUOT || rc == EFBIG || rc == EIO)
+    if (lf_disk_is_at_fault(rc))
         return lf_disk_fail(c->path, "write", FRESH, "try again", rc, err);
     return lf_fail(err, LUAFLOW_ESTORE, "cannot give space of %s back: %s: %s", c->path, what,
                    mdb_strerror(rc));

@@ -7,36 +7,12 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
-
-#define NEARLY_FULL ((uint64_t)4 << 20)
 
 const char *const lf_table_names[LF_TABLES] = {"blobs", "tasks", "attempts", "steps", "runs",
                                                "flows", "tags",  "logs",     "meta"};
 
 /* ---- what went wrong, in words ---- */
-
-int lf_disk_fail(const char *dir, const char *doing, const char *what, const char *then, int rc,
-                 luaflow_error *err)
-{
-    struct statvfs fs;
-    uint64_t left = statvfs(dir, &fs) == 0 ? (uint64_t)fs.f_bavail * fs.f_frsize : UINT64_MAX;
-    if (rc == ENOSPC || (rc == EIO && left < NEARLY_FULL))
-        return lf_fail(err, LUAFLOW_ESTORE,
-                       "disk full: cannot %s %s, %llu bytes free; make room, then %s", doing, what,
-                       left == UINT64_MAX ? 0 : (unsigned long long)left, then);
-    if (rc == EDQUOT)
-        return lf_fail(err, LUAFLOW_ESTORE,
-                       "disk quota used up: cannot %s %s; make room, then %s", doing, what, then);
-    if (rc == EFBIG)
-        return lf_fail(err, LUAFLOW_ESTORE,
-                       "cannot %s %s: it would pass the largest file size allowed; raise the limit "
-                       "(ulimit -f), then %s",
-                       doing, what, then);
-    return lf_fail(err, LUAFLOW_ESTORE,
-                   "input/output error: cannot %s %s; check the disk, then %s", doing, what, then);
-}
 
 /* LMDB takes a write that comes to the limit for an input/output error too. */
 static bool is_at_size_limit(const char *path)
@@ -44,7 +20,7 @@ static bool is_at_size_limit(const char *path)
     struct rlimit limit;
     struct stat st;
     return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
-           stat(path, &st) == 0 && (uint64_t)st.st_size + NEARLY_FULL > limit.rlim_cur;
+           stat(path, &st) == 0 && (uint64_t)st.st_size + LF_DISK_NEARLY_FULL > limit.rlim_cur;
 }
 
 static int fail_data(const char *dir, const char *doing, int rc, luaflow_error *err)
@@ -61,12 +37,10 @@ static int fail_data(const char *dir, const char *doing, int rc, luaflow_error *
 
 int lf_lmdb_fail(const char *dir, const char *doing, int rc, luaflow_error *err)
 {
+    if (lf_disk_is_at_fault(rc))
+        return fail_data(dir, doing, rc, err);
     switch (rc) {
     case ENOMEM: return lf_fail_memory(err);
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-    case EIO: return fail_data(dir, doing, rc, err);
     case EACCES:
     case EPERM:
     case EROFS:

@@ -7,6 +7,7 @@
 #ifndef LF_STORE_INSIDE_H
 #define LF_STORE_INSIDE_H
 
+#include "disk.h"
 #include "store.h"
 
 #include <lmdb.h>
@@ -85,10 +86,6 @@ struct lf_write {
 int lf_lmdb_fail(const char *dir, const char *doing, int rc, luaflow_error *err);
 int lf_view_fail(const lf_view *v, int rc, luaflow_error *err);
 int lf_write_fail(const lf_write *w, int rc, luaflow_error *err);
-/* "cannot `doing` `what`", for ENOSPC, EDQUOT, EFBIG or EIO, which is how LMDB reports a full
- * disk; `then` tells what to do when the disk, that of `dir`, is well again. */
-int lf_disk_fail(const char *dir, const char *doing, const char *what, const char *then, int rc,
-                 luaflow_error *err);
 /* "`what` is damaged"; `what` is a format. */
 int lf_damage_fail(const lf_view *v, luaflow_error *err, const char *what, ...) LF_PRINTF(3, 4);
 int lf_entry_fail(const lf_view *v, enum lf_table t, MDB_val key, luaflow_error *err);
