@@ -60,6 +60,11 @@ int lf_fail_text(luaflow_error *err, int code, const char *text)
     return lf_fail(err, code, "%s", text);
 }
 
+int luaflow_error_set(luaflow_error *err, int code, const char *text)
+{
+    return lf_fail_text(err, code, text);
+}
+
 int lf_fail_memory(luaflow_error *err)
 {
     luaflow_error_clear(err);

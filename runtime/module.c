@@ -26,6 +26,7 @@ static void close_runtime(lf_core_runtime *rt)
     rt->handle = NULL;
     rt->delivering = NULL; /* not so only in a state that closes from within a callback */
     luaflow_close(handle);
+    lf_core_forget_warnings(rt);
     lf_core_drop_runs(rt);
 }
 
@@ -61,25 +62,20 @@ static int core_open(lua_State *L)
     lua_setmetatable(L, -2);
     lua_newtable(L); /* the runs it keeps alive */
     lua_setfenv(L, -2);
+    options.on_log = lf_core_hear;
+    options.log_payload = rt;
     if (luaflow_open(&options, &rt->handle, &s->err) != LUAFLOW_OK)
         return lf_scratch_fail(L, s);
     return 1;
 }
 
-/* rt:warning() -> what the user should know of where the store is, or nil */
-static int runtime_warning(lua_State *L)
-{
-    lua_pushstring(L, luaflow_warning(lf_arg_runtime(L, 1)->handle));
-    return 1;
-}
+/* rt:warning() -> the oldest thing that the library warned of and nobody asked for yet, or nil */
+static int runtime_warning(lua_State *L) { return lf_push_warning(L, lf_arg_runtime(L, 1)); }
 
-/* rt:fd() -> the descriptor that is readable when events wait; nil before the first run */
+/* rt:fd() -> the descriptor that is readable when events wait */
 static int runtime_fd(lua_State *L)
 {
-    int fd = luaflow_fd(lf_arg_runtime(L, 1)->handle);
-    if (fd < 0)
-        return 0;
-    lua_pushinteger(L, fd);
+    lua_pushinteger(L, luaflow_fd(lf_arg_runtime(L, 1)->handle));
     return 1;
 }
 

@@ -13,6 +13,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdatomic.h>
 
 #define LF_RAISES /* may jump with a Lua error over its caller */
 
@@ -42,12 +43,15 @@ LF_RAISES void lf_core_methods(lua_State *L, const char *type, const luaL_Reg *m
 /* ---- handles ---------------------------------------------------------- */
 
 typedef struct lf_core_run lf_core_run;
+typedef struct lf_core_said lf_core_said;
 
 /* The userdata of an open store. Its environment keeps alive the runs that have not
  * ended: { [block of a run] = its userdata }. */
 typedef struct lf_core_runtime {
     luaflow *handle; /* NULL once closed */
     lf_core_run *runs;
+    _Atomic(lf_core_said *) said; /* by any thread: see module_log.c */
+    lf_core_said *heard;
     lua_State *delivering; /* the state inside luaflow_poll and the like, or NULL */
     bool raised;           /* a callback's error lies on top of its stack */
 } lf_core_runtime;
@@ -58,6 +62,15 @@ LF_RAISES lf_core_runtime *lf_arg_runtime(lua_State *L, int arg);
 
 /* Refuses to do `what` while events are delivered.  [-0, +0, raises] */
 LF_RAISES void lf_core_refuse_inside(lua_State *L, const lf_core_runtime *rt, const char *what);
+
+/* module_log.c: a luaflow_log_fn that keeps warnings for the lf_core_runtime at `payload`. */
+void lf_core_hear(void *payload, int level, const char *sentence);
+
+/* Returns the oldest that was kept, and keeps it no longer.  [-0, +1 or +0, raises] */
+LF_RAISES int lf_push_warning(lua_State *L, lf_core_runtime *rt);
+
+/* Frees those that nobody asked for. */
+void lf_core_forget_warnings(lf_core_runtime *rt);
 
 /* Forgets the runs of a runtime whose handle, and theirs with it, was closed. */
 void lf_core_drop_runs(lf_core_runtime *rt);

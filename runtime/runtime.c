@@ -12,6 +12,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+/* So many events are kept where the host does not say. */
+enum { EVENT_QUEUE = 65536 };
+
 struct luaflow_flow {
     lf_flow *flow;
 };
@@ -43,19 +46,26 @@ static int wrap_flow(int rc, lf_flow *flow, luaflow_flow **out, luaflow_error *e
     return LUAFLOW_OK;
 }
 
-int luaflow_flow_load(const char *path, const luaflow_flow_options *o, luaflow_flow **out,
+int luaflow_flow_load(const char *path, const luaflow_flow_options *options, luaflow_flow **out,
                       luaflow_error *err)
 {
+    luaflow_flow_options o;
     lf_flow *flow = NULL;
-    int rc = lf_flow_load(path, o, &flow, err);
+    int rc = lf_host_options(options, &o, sizeof o, "luaflow_flow_options", err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_flow_load(path, &o, &flow, err);
     return wrap_flow(rc, flow, out, err);
 }
 
 int luaflow_flow_load_string(const char *source, size_t size, const char *name,
-                             const luaflow_flow_options *o, luaflow_flow **out, luaflow_error *err)
+                             const luaflow_flow_options *options, luaflow_flow **out,
+                             luaflow_error *err)
 {
+    luaflow_flow_options o;
     lf_flow *flow = NULL;
-    int rc = lf_flow_load_string(source, size, name, o, &flow, err);
+    int rc = lf_host_options(options, &o, sizeof o, "luaflow_flow_options", err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_flow_load_string(source, size, name, &o, &flow, err);
     return wrap_flow(rc, flow, out, err);
 }
 
@@ -92,40 +102,49 @@ void luaflow_flow_close(luaflow_flow *f)
 
 /* ---- opening and closing ---- */
 
-/* Looks where the store is. */
-static int look_around(luaflow *rt, luaflow_error *err)
+/* Says it when the store is where it cannot be trusted. */
+static void look_around(const luaflow *rt)
 {
     struct statfs fs;
     const char *dir = lf_store_dir(rt->store);
     const char *name = statfs(dir, &fs) == 0 ? lf_store_shared((long)fs.f_type) : NULL;
-    if (name != NULL && asprintf(&rt->warning, "the store %s is on %s, which other machines may share; "
-                                 "keep it on a disk of this machine (--store, LUAFLOW_STORE)", dir, name) < 0) {
-        rt->warning = NULL;
+    if (name != NULL)
+        lf_host_log(&rt->host, LUAFLOW_LOG_WARNING,
+                    "the store %s is on %s, which other machines may share; "
+                    "keep it on a disk of this machine (--store, LUAFLOW_STORE)", dir, name);
+}
+
+static int take_host(luaflow *rt, const luaflow_options *o, luaflow_error *err)
+{
+    rt->host = (lf_host){.on_state = o->on_state, .state_payload = o->state_payload,
+                         .on_log = o->on_log, .log_payload = o->log_payload};
+    if (o->executable != NULL && (rt->host.executable = strdup(o->executable)) == NULL)
         return lf_fail_memory(err);
-    }
-    return LUAFLOW_OK;
+    rt->events = lf_events_new(o->event_queue > 0 ? o->event_queue : EVENT_QUEUE, o->wait_for_host);
+    return rt->events == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
 }
 
 int luaflow_open(const luaflow_options *options, luaflow **out, luaflow_error *err)
 {
+    luaflow_options o;
+    int rc = lf_host_options(options, &o, sizeof o, "luaflow_options", err);
+    if (rc == LUAFLOW_OK && o.store == NULL)
+        rc = lf_fail(err, LUAFLOW_EUSAGE, "luaflow_options.store must name the store's directory");
+    if (rc != LUAFLOW_OK)
+        return rc;
     luaflow *rt = calloc(1, sizeof *rt);
     if (rt == NULL)
         return lf_fail_memory(err);
-    rt->event_queue = options->event_queue > 0 ? options->event_queue : 65536;
-    rt->wait_for_host = options->wait_for_host;
-    if (options->executable != NULL && (rt->executable = strdup(options->executable)) == NULL) {
-        luaflow_close(rt);
-        return lf_fail_memory(err);
-    }
-    int rc = lf_store_open(options->store, options->create, &rt->store, err);
+    rc = take_host(rt, &o, err);
     if (rc == LUAFLOW_OK)
-        rc = lf_owner_open(options->store, &rt->owner, err);
+        rc = lf_store_open(o.store, o.create, &rt->store, err);
     if (rc == LUAFLOW_OK)
-        rc = look_around(rt, err);
+        rc = lf_owner_open(o.store, &rt->owner, err);
     if (rc != LUAFLOW_OK) {
         luaflow_close(rt);
         return rc;
     }
+    look_around(rt);
     *out = rt;
     return LUAFLOW_OK;
 }
@@ -133,8 +152,6 @@ int luaflow_open(const luaflow_options *options, luaflow **out, luaflow_error *e
 int lf_runtime_start(luaflow *rt, lf_flow *flow, luaflow_error *err)
 {
     int rc = LUAFLOW_OK;
-    if (rt->events == NULL && (rt->events = lf_events_new(rt->event_queue, rt->wait_for_host)) == NULL)
-        return lf_fail_memory(err);
     if (rt->box == NULL && (rt->box = lf_mailbox_new()) == NULL)
         return lf_fail_memory(err);
     if (rt->staged == NULL && (rt->staged = lf_staged_new()) == NULL)
@@ -144,7 +161,7 @@ int lf_runtime_start(luaflow *rt, lf_flow *flow, luaflow_error *err)
     if (rc == LUAFLOW_OK && rt->pool == NULL) {
         rc = lf_pool_open(rt->store, rt->staged, rt->box, flow, &rt->pool, err);
         if (rc == LUAFLOW_OK)
-            rc = lf_pool_executable(rt->pool, rt->executable, err);
+            rc = lf_pool_executable(rt->pool, rt->host.executable, err);
     }
     if (rc == LUAFLOW_OK && rt->sched == NULL)
         rc = lf_sched_open(rt->box, lf_pool_runner(rt->pool), rt->writer, rt->staged, &rt->sched,
@@ -168,19 +185,13 @@ void luaflow_close(luaflow *rt)
     lf_events_free(rt->events);
     lf_owner_close(rt->owner);
     lf_store_close(rt->store);
-    free(rt->executable);
-    free(rt->warning);
+    free(rt->host.executable);
     free(rt);
 }
 
-const char *luaflow_warning(const luaflow *rt) { return rt->warning; }
+int luaflow_fd(const luaflow *rt) { return lf_events_fd(rt->events); }
 
-int luaflow_fd(const luaflow *rt) { return rt->events == NULL ? -1 : lf_events_fd(rt->events); }
-
-uint64_t luaflow_events_lost(const luaflow *rt)
-{
-    return rt->events == NULL ? 0 : lf_events_lost(rt->events);
-}
+uint64_t luaflow_events_lost(const luaflow *rt) { return lf_events_lost(rt->events); }
 
 /* ---- events ---- */
 
@@ -205,12 +216,10 @@ static void deliver(lf_event *e)
 int luaflow_poll(luaflow *rt, double seconds)
 {
     int n = 0;
-    if (rt->events == NULL)
-        return 0;
     double end = monotonic() + seconds;
     for (lf_event *e; (e = lf_events_take(rt->events)) != NULL; n++) {
         deliver(e);
-        if (monotonic() >= end)
+        if (!(monotonic() < end)) /* also when that is no number */
             return n + 1;
     }
     return n;
@@ -520,17 +529,20 @@ static int start_run(luaflow *rt, lf_facts *facts, const luaflow_run_options *o,
     return LUAFLOW_OK;
 }
 
-int luaflow_start(luaflow *rt, luaflow_flow *flow, const luaflow_run_options *o, luaflow_run **out,
+int luaflow_start(luaflow *rt, luaflow_flow *flow, const luaflow_run_options *options, luaflow_run **out,
                   luaflow_error *err)
 {
+    luaflow_run_options o;
     lf_facts *facts = NULL;
-    int rc = lf_runtime_start(rt, flow->flow, err);
+    int rc = lf_host_options(options, &o, sizeof o, "luaflow_run_options", err);
     if (rc == LUAFLOW_OK)
-        rc = make_facts(rt, flow->flow, o, &facts, err);
+        rc = lf_runtime_start(rt, flow->flow, err);
     if (rc == LUAFLOW_OK)
-        rc = set_params(facts, o, err);
+        rc = make_facts(rt, flow->flow, &o, &facts, err);
     if (rc == LUAFLOW_OK)
-        return start_run(rt, facts, o, out, err);
+        rc = set_params(facts, &o, err);
+    if (rc == LUAFLOW_OK)
+        return start_run(rt, facts, &o, out, err);
     lf_facts_free(facts);
     return rc;
 }
@@ -555,22 +567,25 @@ static int find_origin(luaflow *rt, const lf_flow *flow, uint64_t wide, uint32_t
 }
 
 int luaflow_resume(luaflow *rt, luaflow_flow *flow, uint64_t wide, const char *step,
-                   const luaflow_run_options *o, luaflow_run **out, luaflow_error *err)
+                   const luaflow_run_options *options, luaflow_run **out, luaflow_error *err)
 {
+    luaflow_run_options o;
     lf_facts *facts = NULL;
     uint32_t origin;
-    if (o->n_params > 0 || o->has_seed)
-        return lf_fail(err, LUAFLOW_EUSAGE,
-                       "a resumed run has the parameters and the seed of its origin; they cannot be given");
-    int rc = find_origin(rt, flow->flow, wide, &origin, err);
+    int rc = lf_host_options(options, &o, sizeof o, "luaflow_run_options", err);
+    if (rc == LUAFLOW_OK && (o.n_params > 0 || o.has_seed))
+        rc = lf_fail(err, LUAFLOW_EUSAGE,
+                     "a resumed run has the parameters and the seed of its origin; they cannot be given");
+    if (rc == LUAFLOW_OK)
+        rc = find_origin(rt, flow->flow, wide, &origin, err);
     if (rc == LUAFLOW_OK)
         rc = lf_runtime_start(rt, flow->flow, err);
     if (rc == LUAFLOW_OK)
-        rc = make_facts(rt, flow->flow, o, &facts, err);
+        rc = make_facts(rt, flow->flow, &o, &facts, err);
     if (rc == LUAFLOW_OK)
         rc = set_origin(rt, facts, origin, step, err);
     if (rc == LUAFLOW_OK)
-        return start_run(rt, facts, o, out, err);
+        return start_run(rt, facts, &o, out, err);
     lf_facts_free(facts);
     return rc;
 }
@@ -631,6 +646,8 @@ int luaflow_value_encode(lua_State *L, int index, const char *name, void **bytes
     *size = out.size;
     return LUAFLOW_OK;
 }
+
+const char *luaflow_version(void) { return LUAFLOW_VERSION; }
 
 char *luaflow_versions(void)
 {

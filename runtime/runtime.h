@@ -3,6 +3,7 @@
 #define LF_RUNTIME_H
 
 #include "flow.h"
+#include "host.h"
 #include "owner.h"
 #include "pool.h"
 #include "sched.h"
@@ -11,12 +12,9 @@
 struct luaflow {
     lf_store *store;
     lf_owner *owner;
-    uint32_t event_queue;
-    bool wait_for_host;
-    char *executable;   /* for isolated steps, or NULL */
-    char *warning;      /* of where the store is, or NULL */
-    /* made with the first run, or the first thing to write */
+    lf_host host;       /* the threads borrow it */
     lf_events *events;
+    /* made with the first run, or the first thing to write */
     lf_mailbox *box;
     lf_staged *staged;
     lf_writer *writer;

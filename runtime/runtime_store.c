@@ -177,19 +177,25 @@ static int claim(luaflow *rt, luaflow_error *err)
                    dir);
 }
 
-int luaflow_prune(luaflow *rt, const luaflow_prune_options *o, luaflow_pruned *sum,
+int luaflow_prune(luaflow *rt, const luaflow_prune_options *options, luaflow_pruned *sum,
                   luaflow_error *err)
 {
-    uint64_t now = lf_now_us(), age = o->older_than < 1e10 ? (uint64_t)(o->older_than * 1e6) : now;
+    luaflow_prune_options o;
+    int rc = lf_host_options(options, &o, sizeof o, "luaflow_prune_options", err);
+    if (rc == LUAFLOW_OK && options == NULL) /* nobody means to keep nothing by saying nothing */
+        rc = lf_fail(err, LUAFLOW_EUSAGE, "luaflow_prune needs options: how many runs of each flow it keeps");
+    if (rc != LUAFLOW_OK)
+        return rc;
+    uint64_t now = lf_now_us(), age = o.older_than < 1e10 ? (uint64_t)(o.older_than * 1e6) : now;
     pruning p = {.rt = rt, .sum = sum};
-    p.rule = (lf_prune_rule){o->keep, o->flow,
-                             o->older_than <= 0 ? UINT64_MAX
-                             : age < now        ? now - age
-                                                : 0,
+    p.rule = (lf_prune_rule){o.keep, o.flow,
+                             o.older_than <= 0 ? UINT64_MAX
+                             : age < now       ? now - age
+                                               : 0,
                              is_alive, rt->owner};
     *sum = (luaflow_pruned){0};
-    int rc = choose(&p, err);
-    if (rc == LUAFLOW_OK && o->dry_run) {
+    rc = choose(&p, err);
+    if (rc == LUAFLOW_OK && o.dry_run) {
         rc = mark(&p, true, err);
     } else if (rc == LUAFLOW_OK) {
         rc = lf_runtime_start(rt, NULL, err);

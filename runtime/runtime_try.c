@@ -240,7 +240,7 @@ int luaflow_try(luaflow *rt, luaflow_flow *flow, const char *step, uint64_t wide
     if (rc == LUAFLOW_OK)
         rc = lf_pool_open(rt->store, a.staged, a.home, NULL, &a.pool, err);
     if (rc == LUAFLOW_OK)
-        rc = lf_pool_executable(a.pool, rt->executable, err);
+        rc = lf_pool_executable(a.pool, rt->host.executable, err);
     if (rc == LUAFLOW_OK) {
         lf_runner runner = lf_pool_runner(a.pool);
         runner.grow(runner.self, 1);

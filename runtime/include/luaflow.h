@@ -19,7 +19,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What this header belongs to. A program can ask luaflow_version() what it runs with. */
 #define LUAFLOW_VERSION "0.1.0"
+#define LUAFLOW_VERSION_MAJOR 0
+#define LUAFLOW_VERSION_MINOR 1
+#define LUAFLOW_VERSION_PATCH 0
 
 #if defined(__GNUC__)
 #define LUAFLOW_API __attribute__((visibility("default")))
@@ -61,6 +65,11 @@ LUAFLOW_API const char *luaflow_error_text(const luaflow_error *err);
 
 /* Frees the message. Accepts NULL. */
 LUAFLOW_API void luaflow_error_clear(luaflow_error *err);
+
+/* Puts a copy of the sentence `text` into `err` (NULL: nowhere), replacing an older one, and
+ * returns `code`: `return luaflow_error_set(err, LUAFLOW_EFLOW, "no level is loaded");` ends a
+ * callback that fails. */
+LUAFLOW_API int luaflow_error_set(luaflow_error *err, int code, const char *text);
 
 /* ---- flows ----------------------------------------------------------- */
 
@@ -114,6 +123,18 @@ LUAFLOW_API void luaflow_flow_close(luaflow_flow *flow);
 
 typedef struct luaflow luaflow;
 
+enum luaflow_log_level {
+    LUAFLOW_LOG_DEBUG,  /* what only a developer of luaflow asks for */
+    LUAFLOW_LOG_INFO,   /* worth knowing, and all is well */
+    LUAFLOW_LOG_WARNING /* something to see to, though what was asked for goes on */
+};
+
+/* Hears what the library itself has to say: a sentence without a newline, borrowed until it
+ * returns. What steps print never comes here, nor what a call fails with. Any thread, so several
+ * may call it at once; from the first call of luaflow_open to the end of luaflow_close. Must not
+ * call back into the library. */
+typedef void (*luaflow_log_fn)(void *payload, int level, const char *sentence);
+
 typedef struct luaflow_options {
     size_t size;          /* sizeof(luaflow_options) */
     const char *store;    /* directory of the store */
@@ -126,10 +147,12 @@ typedef struct luaflow_options {
     luaflow_state_fn on_state; /* adds the host's own functions and modules to every worker's
                                   state; may be NULL */
     void *state_payload;
+    luaflow_log_fn on_log; /* hears of what the host's user should know; may be NULL */
+    void *log_payload;
 } luaflow_options;
 
 #define LUAFLOW_OPTIONS_INIT \
-    { sizeof(luaflow_options), NULL, false, 0, false, NULL, NULL, NULL }
+    { sizeof(luaflow_options), NULL, false, 0, false, NULL, NULL, NULL, NULL, NULL }
 
 /* Opens the store; threads start with the first run. LUAFLOW_ENOTFOUND when
  * there is no store and `create` is not set, LUAFLOW_ESTORE when it cannot be
@@ -140,13 +163,9 @@ LUAFLOW_API int luaflow_open(const luaflow_options *options, luaflow **out, luaf
  * from within a callback. */
 LUAFLOW_API void luaflow_close(luaflow *rt);
 
-/* What the host should tell its user of the store that was opened: that it is on a file system which
- * other machines may share, where it cannot be trusted. NULL when there is nothing. Borrowed
- * until the runtime is closed. */
-LUAFLOW_API const char *luaflow_warning(const luaflow *rt);
-
-/* A descriptor that is readable when events wait for luaflow_poll; -1 before
- * the first run. Owned by the runtime. */
+/* A descriptor that is readable exactly while events wait for luaflow_poll: for poll, epoll or
+ * a loop of the host's. The same from luaflow_open to luaflow_close. Owned by the runtime: never
+ * read or close it. */
 LUAFLOW_API int luaflow_fd(const luaflow *rt);
 
 /* Delivers waiting events to their runs' callbacks, for at most `seconds`;
@@ -531,8 +550,11 @@ LUAFLOW_API int luaflow_value_encode(struct lua_State *L, int index, const char 
 
 /* ---- odds and ends --------------------------------------------------- */
 
+/* LUAFLOW_VERSION of the library that the program runs with. Any thread. */
+LUAFLOW_API const char *luaflow_version(void);
+
 /* "luaflow 0.1.0" and the versions of the libraries, a line each. Free with
- * luaflow_free. */
+ * luaflow_free; NULL when out of memory. */
 LUAFLOW_API char *luaflow_versions(void);
 
 /* Makes `require` in this state find the modules that are compiled into this

@@ -128,3 +128,16 @@ TEST(an_error_moved_to_nobody_is_dropped_but_tells_its_code)
     CHECK_INT(from.code, LUAFLOW_OK);
     CHECK(from.message == NULL);
 }
+
+TEST(a_callback_can_say_why_it_fails)
+{
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    char text[] = "no level";
+    CHECK_INT(luaflow_error_set(&err, LUAFLOW_EFLOW, text), LUAFLOW_EFLOW);
+    text[0] = 'X'; /* it was copied */
+    CHECK_STR(luaflow_error_text(&err), "no level");
+    CHECK_INT(luaflow_error_set(&err, LUAFLOW_EUSAGE, luaflow_error_text(&err)), LUAFLOW_EUSAGE);
+    CHECK_STR(luaflow_error_text(&err), "no level");
+    CHECK_INT(luaflow_error_set(NULL, LUAFLOW_ESTEP, "nobody hears it"), LUAFLOW_ESTEP);
+    luaflow_error_clear(&err);
+}

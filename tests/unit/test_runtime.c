@@ -291,11 +291,18 @@ TEST(what_is_no_store_cannot_be_opened)
     drop_place();
 }
 
-TEST(a_runtime_that_ran_nothing_has_no_threads_and_no_descriptor_to_wait_on)
+TEST(a_runtime_that_ran_nothing_has_no_threads_and_a_descriptor_to_wait_on)
 {
     int before = threads();
     luaflow *rt = fresh_runtime();
-    CHECK_INT(luaflow_fd(rt), -1);
+    struct pollfd p = {luaflow_fd(rt), POLLIN, 0};
+    CHECK(p.fd >= 0);
+    CHECK_INT(poll(&p, 1, 0), 0);
+    run_flow(rt, HELLO);
+    CHECK_INT(luaflow_fd(rt), p.fd);
+    luaflow_close(rt);
+    rt = open_store("t", 0);
+    check_threads(before);
     CHECK_INT(luaflow_events_lost(rt), 0);
     CHECK_INT(luaflow_poll(rt, 0), 0);
     CHECK_INT(luaflow_poll(rt, 1), 0);
@@ -310,6 +317,90 @@ TEST(a_runtime_that_ran_nothing_has_no_threads_and_no_descriptor_to_wait_on)
     luaflow_flow_close(NULL);
     luaflow_free(NULL);
     luaflow_error_clear(NULL);
+}
+
+/* That a call refused what it was given, saying so. */
+static void check_refused(int rc, luaflow_error *err, const char *said)
+{
+    CHECK_INT(rc, LUAFLOW_EUSAGE);
+    if (strstr(luaflow_error_text(err), said) == NULL)
+        fail_msg("'%s' does not say '%s'", luaflow_error_text(err), said);
+    luaflow_error_clear(err);
+}
+
+TEST(options_whose_size_is_wrong_are_refused)
+{
+    luaflow *rt = fresh_runtime(), *other = NULL;
+    luaflow_flow *f = flow_of(HELLO), *none = NULL;
+    luaflow_run *r = NULL;
+    luaflow_pruned sum;
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    const size_t wrong[] = {0, 3, 4000};
+    for (int i = 0; i < 3; i++) {
+        luaflow_options open = LUAFLOW_OPTIONS_INIT;
+        luaflow_flow_options load = LUAFLOW_FLOW_OPTIONS_INIT;
+        luaflow_run_options run = LUAFLOW_RUN_OPTIONS_INIT;
+        luaflow_prune_options prune = LUAFLOW_PRUNE_OPTIONS_INIT;
+        open.size = load.size = run.size = prune.size = wrong[i];
+        open.store = path("s");
+        check_refused(luaflow_open(&open, &other, &err), &err, "luaflow_options.size is ");
+        check_refused(luaflow_flow_load_string("", 0, "f", &load, &none, &err), &err, "luaflow_flow_options.size is ");
+        check_refused(luaflow_flow_load("f", &load, &none, &err), &err, "luaflow_flow_options.size is ");
+        check_refused(luaflow_start(rt, f, &run, &r, &err), &err, "luaflow_run_options.size is ");
+        check_refused(luaflow_resume(rt, f, 0, NULL, &run, &r, &err), &err, "luaflow_run_options.size is ");
+        check_refused(luaflow_prune(rt, &prune, &sum, &err), &err, "luaflow_prune_options.size is ");
+    }
+    luaflow_options open = LUAFLOW_OPTIONS_INIT;
+    check_refused(luaflow_open(&open, &other, &err), &err, "store must name");
+    check_refused(luaflow_open(NULL, &other, &err), &err, "store must name");
+    check_refused(luaflow_prune(rt, NULL, &sum, &err), &err, "needs options");
+    CHECK(other == NULL && none == NULL && r == NULL);
+    luaflow_flow_close(f);
+    drop_runtime(rt);
+}
+
+static int refuse_state(void *payload, lua_State *L, luaflow_error *err)
+{
+    (void)payload, (void)L;
+    return luaflow_error_set(err, LUAFLOW_EFLOW, "it was not asked for");
+}
+
+TEST(a_host_that_was_compiled_for_an_older_header_is_served)
+{
+    fresh_place();
+    luaflow *rt = NULL;
+    luaflow_flow *f = NULL;
+    luaflow_run *r = NULL;
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    luaflow_options open = LUAFLOW_OPTIONS_INIT;
+    open.size = offsetof(luaflow_options, on_state); /* what follows is not ours to read */
+    open.on_state = refuse_state;
+    open.store = path("s");
+    open.create = true;
+    CHECK_INT(luaflow_open(&open, &rt, &err), LUAFLOW_OK);
+    luaflow_flow_options load = LUAFLOW_FLOW_OPTIONS_INIT;
+    load.size = offsetof(luaflow_flow_options, on_state);
+    load.on_state = refuse_state;
+    CHECK_INT(luaflow_flow_load_string(HELLO, strlen(HELLO), "f.lua", &load, &f, &err), LUAFLOW_OK);
+    luaflow_run_options how = LUAFLOW_RUN_OPTIONS_INIT;
+    how.size = offsetof(luaflow_run_options, run_id_file);
+    how.run_id_file = "/nowhere/at/all";
+    CHECK_INT(luaflow_start(rt, f, &how, &r, &err), LUAFLOW_OK);
+    CHECK_INT(luaflow_wait(r, -1), 1);
+    CHECK_INT(luaflow_run_status(r), LUAFLOW_DONE);
+    luaflow_run_close(r);
+    CHECK_INT(luaflow_start(rt, f, NULL, &r, &err), LUAFLOW_OK); /* or has nothing to say */
+    CHECK_INT(luaflow_wait(r, -1), 1);
+    luaflow_run_close(r);
+    luaflow_flow_close(f);
+    luaflow_prune_options prune = LUAFLOW_PRUNE_OPTIONS_INIT;
+    luaflow_pruned sum;
+    prune.size = offsetof(luaflow_prune_options, older_than);
+    prune.keep = 1;
+    prune.older_than = 1e9;
+    CHECK_INT(luaflow_prune(rt, &prune, &sum, &err), LUAFLOW_OK);
+    CHECK_INT(sum.runs, 1);
+    drop_runtime(rt);
 }
 
 /* ---- flows ---- */
