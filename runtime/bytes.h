@@ -85,6 +85,16 @@ static inline void lf_bytes_put_varint(lf_bytes *b, uint64_t v)
         lf_bytes_put_long_varint(b, v);
 }
 
+/* The same to `to`, which has room for LF_VARINT_MAX bytes. Returns where it ends. */
+enum { LF_VARINT_MAX = 10 };
+static inline uint8_t *lf_varint_write(uint8_t *to, uint64_t v)
+{
+    for (; v >= 0x80; v >>= 7)
+        *to++ = (uint8_t)(v | 0x80);
+    *to++ = (uint8_t)v;
+    return to;
+}
+
 /* A varint length, then the bytes. */
 void lf_bytes_put_string(lf_bytes *b, const void *data, size_t n);
 

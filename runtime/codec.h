@@ -90,6 +90,13 @@ void lf_list_fini(lf_list *list);
  * [-0, +1 on success, raises only when out of memory] */
 LF_RAISES int lf_list_push(lua_State *L, const lf_list *list, uint64_t i, luaflow_error *err);
 
+/* Whether pushing element i, which there is, costs next to nothing. */
+static inline bool lf_list_is_cheap(const lf_list *list, uint64_t i)
+{
+    enum { NUMBER = 9 }; /* bytes */
+    return list->kind != LF_LIST_ARRAY || list->offsets[i] - list->offsets[i - 1] <= NUMBER;
+}
+
 /* Appends the canonical bytes of element i, which there is. */
 void lf_list_put(lf_bytes *out, const lf_list *list, uint64_t i);
 

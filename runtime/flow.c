@@ -37,6 +37,7 @@ const char *lf_flow_path(const lf_flow *f) { return f->path; }
 const lf_graph *lf_flow_graph(const lf_flow *f) { return f->graph; }
 lf_slice lf_flow_source(const lf_flow *f) { return lf_slice_of(f->source.data, f->source.size); }
 bool lf_flow_is_plain(const lf_flow *f) { return f->plain; }
+bool lf_flow_is_chancy(const lf_flow *f) { return f->chancy; }
 
 lf_slice lf_flow_description(const lf_flow *f)
 {
@@ -67,33 +68,37 @@ static int read_source(const char *path, lf_bytes *out, luaflow_error *err)
     return LUAFLOW_OK;
 }
 
-static bool is_telling(const char *word, size_t size)
+static bool is_among(const char *const *words, lf_slice word)
 {
-    static const char *const words[] = {"_G", "getfenv", "setfenv", "dofile", "debug", "module",
-                                        "package"};
-    if (size >= 4 && memcmp(word, "load", 4) == 0)
-        return true;
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (strlen(words[i]) == size && memcmp(word, words[i], size) == 0)
+    for (; *words != NULL; words++)
+        if (strlen(*words) == word.size && memcmp(word.data, *words, word.size) == 0)
             return true;
     return false;
 }
 
 static bool is_word(unsigned char c) { return isalnum(c) || c == '_'; }
 
-/* Whether none of the words above stands anywhere, be it in a comment. */
-static bool is_plain(lf_slice source)
+/* Looks for words that matter anywhere in the text, be it in a comment. */
+static void judge_words(lf_flow *f)
 {
+    static const char *const telling[] = {"_G", "getfenv", "setfenv", "dofile", "debug", "module",
+                                          "package", NULL};
+    static const char *const chancy[] = {"math", "require", NULL};
+    lf_slice source = lf_flow_source(f);
+    f->plain = true;
+    f->chancy = false;
     for (size_t i = 0; i < source.size;) {
         size_t start = i;
         while (i < source.size && is_word(source.data[i]))
             i++;
-        if (i > start && is_telling((const char *)source.data + start, i - start))
-            return false;
+        lf_slice word = lf_slice_of(source.data + start, i - start);
+        if ((word.size >= 4 && memcmp(word.data, "load", 4) == 0) || is_among(telling, word))
+            f->plain = false;
+        f->chancy = f->chancy || is_among(chancy, word);
         if (i == start)
             i++;
     }
-    return true;
+    f->chancy = f->chancy || !f->plain;
 }
 
 /* The words by which messages, `require` and the run know the flow. */
@@ -187,7 +192,7 @@ static int finish(lf_flow *f, const char *path, const luaflow_flow_options *opti
     if (options == NULL)
         options = &none;
     int rc;
-    f->plain = is_plain(lf_flow_source(f));
+    judge_words(f);
     if (!name_all(f, path) || (f->graph = lf_graph_new()) == NULL ||
         (f->L = lf_state_new()) == NULL)
         rc = lf_fail_memory(err);
@@ -256,7 +261,7 @@ int lf_flow_known(const char *path, const char *name, lf_slice source, lf_slice 
         lf_flow_free(f);
         return lf_fail_memory(err);
     }
-    f->plain = is_plain(source);
+    judge_words(f);
     *out = f;
     return LUAFLOW_OK;
 }

@@ -39,6 +39,10 @@ lf_slice lf_flow_description(const lf_flow *f); /* canonical map, see lua/luaflo
  * task's environment may inherit from the globals instead of being a copy of them. */
 bool lf_flow_is_plain(const lf_flow *f);
 
+/* Whether its code can reach math.random, which is seeded for each task: only a plain text without
+ * the words `math` and `require` cannot. */
+bool lf_flow_is_chancy(const lf_flow *f);
+
 /* Prepares a state for tasks of this flow (luaflow.isolation, and `require` finding
  * modules beside the file) and pushes its compiled chunk.
  * [-0, +1 on success, never raises] */

@@ -10,7 +10,7 @@ struct lf_flow {
     char *chunk_name; /* "@path" */
     lf_bytes source, description;
     lf_graph *graph;
-    bool plain;
+    bool plain, chancy;
     lua_State *L;        /* the loader's thread only, as are the next two */
     int specs, defaults; /* in L's registry: params of the normal table, functions */
 };

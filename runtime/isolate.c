@@ -304,7 +304,7 @@ void lf_isolate_run(lf_isolate *iso, lf_child *c, lf_seal *seal, lf_task *t, lf_
     const lf_attributes *attributes = &lf_graph_step(lf_flow_graph(flow), t->step)->attributes;
     lf_attempt a = {.c = c, .world = lf_seal_world(seal), .log = log, .timeout = attributes->timeout,
                  .deadline = lf_tick_us() + START_US};
-    lf_seal_begin(seal, t);
+    lf_seal_begin(seal, t, lf_tick_us());
     lf_seal_who(seal, &a.who);
     lf_attempt_tell(&a, flow, attributes);
     lf_wire_flush(&c->wire);

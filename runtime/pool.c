@@ -110,13 +110,13 @@ static void replay_batch(const worker *w, lf_batch *b)
 }
 
 /* From here on the scheduler may take the rest of the batch of `t`, which is to run. */
-static void expose(worker *w, lf_task *t)
+static void expose(worker *w, lf_task *t, uint64_t now)
 {
     if (t->batch->n == 1)
         return;
     pthread_mutex_lock(&w->lock);
     w->running = t;
-    w->since = lf_tick_us();
+    w->since = now;
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -139,7 +139,7 @@ static void claim(worker *w, lf_task **t)
 }
 
 /* In this thread, and in a state of its own; false, with the batch's error, when there is none. */
-static bool run_here(worker *w, lf_task **running)
+static bool run_here(worker *w, lf_task **running, uint64_t now)
 {
     lf_task *t = *running;
     lf_batch *b = t->batch;
@@ -149,9 +149,9 @@ static bool run_here(worker *w, lf_task **running)
     tell_start(b->facts, t);
     lf_failure failure = {.message = NULL};
     lf_who who;
-    lf_seal_begin(w->seal, t);
+    lf_seal_begin(w->seal, t, now);
     lf_seal_who(w->seal, &who);
-    expose(w, t);
+    expose(w, t, now);
     int rc = lf_stepper_run(s, &who, lf_seal_world(w->seal), &failure);
     claim(w, running);
     lf_seal_finish(w->seal, rc == LUAFLOW_OK ? NULL : &failure);
@@ -177,7 +177,7 @@ static void run_apart(worker *w, lf_task *t)
         lf_isolate_run(w->pool->isolate, c, w->seal, t, w->log);
         return;
     }
-    lf_seal_begin(w->seal, t);
+    lf_seal_begin(w->seal, t, lf_tick_us());
     lf_seal_finish(w->seal, &(lf_failure){.message = err.message});
     luaflow_error_clear(&err);
 }
@@ -200,9 +200,10 @@ static lf_batch *run_batch(worker *w, lf_batch *b)
         replay_batch(w, b);
         return b;
     }
+    uint64_t ended = began; /* when the next task starts, too */
     for (uint32_t i = 0; i < b->n; i++) {
+        uint64_t now = ended;
         lf_task *t = &b->tasks[i];
-        uint64_t now = i > 0 ? lf_tick_us() : began;
         if (b->error.code != LUAFLOW_OK || atomic_load_explicit(&b->facts->halted, memory_order_relaxed) ||
             now - began > PATIENCE_US)
             break;
@@ -211,9 +212,10 @@ static lf_batch *run_batch(worker *w, lf_batch *b)
         t->worker = w->number;
         if (lf_attributes_isolate(&lf_graph_step(lf_flow_graph(b->facts->flow), t->step)->attributes))
             run_apart(w, t);
-        else if (!run_here(w, &t))
+        else if (!run_here(w, &t, now))
             break;
         halt_if_failed(t);
+        ended = lf_seal_ended(w->seal);
         if (t->batch != b) {
             b = t->batch;
             began = now;
@@ -221,7 +223,7 @@ static lf_batch *run_batch(worker *w, lf_batch *b)
         }
     }
     lf_task_drop(stand_in);
-    b->elapsed_us = lf_tick_us() - began;
+    b->elapsed_us = ended - began;
     return b;
 }
 

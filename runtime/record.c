@@ -263,33 +263,49 @@ bool lf_parents_get(lf_slice parents, uint32_t *numbers)
 
 /* ---- tasks ---- */
 
+static uint8_t *write_slice(uint8_t *to, lf_slice s)
+{
+    to = lf_varint_write(to, s.size);
+    if (s.size > 0)
+        memcpy(to, s.data, s.size);
+    return to + s.size;
+}
+
 size_t lf_task_record_put(lf_bytes *out, const lf_task_record *record)
 {
-    size_t start = open_record(out);
-    lf_bytes_put_u8(out, record->flags);
-    lf_bytes_put_varint(out, record->step);
-    lf_bytes_put_varint(out, record->attempt);
-    lf_bytes_put_varint(out, record->worker);
-    lf_bytes_put_varint(out, record->started_us);
-    lf_bytes_put_varint(out, record->duration_us);
-    put_slice(out, record->place);
-    lf_bytes_put_varint(out, record->base);
+    enum { FIXED = HEAD + 1 + 17 * LF_VARINT_MAX };
+    size_t most = FIXED + record->place.size + record->parents.size + record->outputs.size +
+                  record->message.size + record->traceback.size;
+    uint8_t *start = lf_bytes_reserve(out, most), *to = start, *outputs;
+    if (start == NULL)
+        return 0;
+    *to = VERSION;
+    to += HEAD;
+    *to++ = record->flags;
+    to = lf_varint_write(to, record->step);
+    to = lf_varint_write(to, record->attempt);
+    to = lf_varint_write(to, record->worker);
+    to = lf_varint_write(to, record->started_us);
+    to = lf_varint_write(to, record->duration_us);
+    to = write_slice(to, record->place);
+    to = lf_varint_write(to, record->base);
     if (record->flags & LF_TASK_FAR)
-        lf_bytes_put_varint(out, record->base_run);
+        to = lf_varint_write(to, record->base_run);
     if (record->flags & LF_TASK_REUSED) {
-        lf_bytes_put_varint(out, record->origin_run);
-        lf_bytes_put_varint(out, record->origin_task);
+        to = lf_varint_write(to, record->origin_run);
+        to = lf_varint_write(to, record->origin_task);
     }
-    put_slice(out, record->parents);
-    lf_bytes_put_varint(out, record->n_outputs);
-    put_slice(out, record->outputs);
-    size_t outputs = out->size - record->outputs.size - start;
-    lf_bytes_put_varint(out, record->width);
-    lf_bytes_put_varint(out, record->choice);
-    put_slice(out, record->message);
-    put_slice(out, record->traceback);
-    close_record(out, start);
-    return outputs;
+    to = write_slice(to, record->parents);
+    to = lf_varint_write(to, record->n_outputs);
+    to = write_slice(to, record->outputs);
+    outputs = to - record->outputs.size;
+    to = lf_varint_write(to, record->width);
+    to = lf_varint_write(to, record->choice);
+    to = write_slice(to, record->message);
+    to = write_slice(to, record->traceback);
+    seal(start, (size_t)(to - start));
+    out->size += (size_t)(to - start);
+    return (size_t)(outputs - start);
 }
 
 bool lf_task_record_get(lf_slice bytes, lf_task_record *out)

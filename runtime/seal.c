@@ -373,9 +373,10 @@ static void set_base(lf_task_record *record, const lf_task *base)
 static void write_record(lf_seal *s, const lf_failure *failure, bool caught)
 {
     lf_task *t = s->task;
+    s->ended_tick = lf_tick_us();
     lf_task_record record = {
         .step = t->step, .attempt = t->attempt, .worker = t->worker, .started_us = s->started_us,
-        .duration_us = lf_tick_us() - s->started_tick};
+        .duration_us = s->ended_tick - s->started_tick};
     lf_task_place(t, &s->place);
     if (t->join != NULL)
         lf_parents_put(&s->parents, t->join->numbers, t->join->n);
@@ -499,13 +500,26 @@ void lf_seal_move(lf_seal *s, lf_task *to)
 
 lf_world *lf_seal_world(lf_seal *s) { return &s->world; }
 
-void lf_seal_begin(lf_seal *s, lf_task *t)
+uint64_t lf_seal_ended(const lf_seal *s) { return s->ended_tick; }
+
+/* What the wall clock says at `tick`. It is read again after a second, since it may jump. */
+static uint64_t wall_clock(lf_seal *s, uint64_t tick)
+{
+    enum { TRUSTED_US = 1000000 };
+    if (s->offset_us == 0 || tick - s->checked_tick > TRUSTED_US) {
+        s->offset_us = lf_now_us() - tick;
+        s->checked_tick = tick;
+    }
+    return tick + s->offset_us;
+}
+
+void lf_seal_begin(lf_seal *s, lf_task *t, uint64_t tick)
 {
     t->outcome = LF_UNSTARTED;
     s->task = t;
     s->graph = lf_flow_graph(t->batch->facts->flow);
-    s->started_us = lf_now_us();
-    s->started_tick = lf_tick_us();
+    s->started_us = wall_clock(s, tick);
+    s->started_tick = tick;
     s->block_size = 0;
     lf_bytes_clear(&s->values);
     lf_bytes_clear(&s->outputs);
@@ -537,8 +551,9 @@ void lf_seal_who(lf_seal *s, lf_who *out)
         .task = t->number,
         .attempt = t->attempt,
         .index = t->split != NULL ? t->split_index : 0,
+        .near = t->split != NULL ? &t->split->list : NULL,
         .n_inputs = t->join != NULL ? t->join->n : 0,
-        .seed = seed_of(s, step->name),
+        .seed = lf_flow_is_chancy(facts->flow) ? seed_of(s, step->name) : 0,
         .params = lf_buf_slice(facts->params),
         .tags = bytes_slice(&facts->tags),
         .n_tags = facts->n_tags,

@@ -16,8 +16,8 @@ typedef struct lf_seal lf_seal;
 lf_seal *lf_seal_new(lf_store *store, lf_staged *staged, lf_log *log);
 void lf_seal_free(lf_seal *s); /* accepts NULL */
 
-/* Opens `t`; what it prints is its log from here on. */
-void lf_seal_begin(lf_seal *s, lf_task *t);
+/* Opens `t`, at `tick` (lf_tick_us); what it prints is its log from here on. */
+void lf_seal_begin(lf_seal *s, lf_task *t, uint64_t tick);
 
 /* The open task goes on as `to`, a zeroed one in another batch; what it owns goes with it. */
 void lf_seal_move(lf_seal *s, lf_task *to);
@@ -30,5 +30,8 @@ lf_world *lf_seal_world(lf_seal *s);
  * failure if there is one (NULL: none) or the outcome cannot be kept. The last failure that
  * the step catches is a success. Only running out of memory leaves the batch's error set. */
 void lf_seal_finish(lf_seal *s, const lf_failure *failure);
+
+/* When the last one was closed: a tick. */
+uint64_t lf_seal_ended(const lf_seal *s);
 
 #endif

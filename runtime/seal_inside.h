@@ -26,7 +26,8 @@ struct lf_seal {
     /* the open task */
     lf_task *task;
     const lf_graph *graph;
-    uint64_t started_us, started_tick;
+    uint64_t started_us, started_tick, ended_tick;
+    uint64_t checked_tick, offset_us; /* when the wall clock was read, and how far it was ahead */
     luaflow_error problem;  /* why the outcome cannot be kept */
     /* what it reads */
     lf_bytes scratch;       /* of one question */

@@ -21,13 +21,12 @@ typedef struct home {
     lf_failure *failure; /* of the innermost call */
 } home;
 
-/* Where in the registry `home` and the table of what is kept at hand are (nothing may be
- * allocated where nothing may be raised): far from the numbers that luaL_ref gives, and
- * found faster than by a name. */
-enum { HOME = 0x6c660001, KEPT };
+/* Where in the registry `home`, the message handler and the table of what else is kept at hand
+ * are (nothing may be allocated where nothing may be raised): far from the numbers that
+ * luaL_ref gives, and found faster than by a name. */
+enum { HOME = 0x6c660001, EXPLAIN, KEPT };
 enum {
-    KEPT_EXPLAIN = 1, /* the message handler */
-    KEPT_REQUIRE,
+    KEPT_REQUIRE = 1,
     KEPT_RESULT, /* of lf_state_require, on its way out of a protected call */
     KEPT_OUTPUT, /* io.output, io.input, io.stdout, io.stdin as they were */
     KEPT_INPUT,
@@ -393,7 +392,7 @@ int lf_state_call(lua_State *L, int n_args, int n_results, lf_failure *failure)
     if (failure != NULL)
         *failure = (lf_failure){0};
     h->failure = failure;
-    push_kept(L, KEPT_EXPLAIN);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, EXPLAIN);
     lua_insert(L, base);
     int rc = lua_pcall(L, n_args, n_results, base);
     h->failure = outer;
@@ -518,12 +517,12 @@ static int furnish_all(lua_State *L)
 
     lua_pushlightuserdata(L, h);
     lua_rawseti(L, LUA_REGISTRYINDEX, HOME);
-    lua_createtable(L, KEPT_STDIN, 0);
-    int kept = lua_gettop(L);
     lua_pushlightuserdata(L, h);
     lua_pushcfunction(L, describe);
     lua_pushcclosure(L, explain, 2);
-    lua_rawseti(L, kept, KEPT_EXPLAIN);
+    lua_rawseti(L, LUA_REGISTRYINDEX, EXPLAIN);
+    lua_createtable(L, KEPT_STDIN, 0);
+    int kept = lua_gettop(L);
     keep(L, kept, "_G", "require", KEPT_REQUIRE);
     keep(L, kept, "io", "output", KEPT_OUTPUT);
     keep(L, kept, "io", "input", KEPT_INPUT);

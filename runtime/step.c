@@ -21,7 +21,6 @@ enum { GARBAGE_KB = 32 * 1024 };
 /* ---- making a stepper ---- */
 
 static int perform(lua_State *L);
-static int gather_protected(lua_State *L);
 static int collect_inside(lua_State *L);
 
 static int furnish(lua_State *L)
@@ -42,12 +41,12 @@ static int furnish(lua_State *L)
     s->make_inputs = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_getfield(L, 2, "reset");
     s->reset = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushboolean(L, false);
+    s->name_kept = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushcfunction(L, perform);
     s->perform = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushcfunction(L, collect_inside);
     s->collect = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_pushcfunction(L, gather_protected);
-    s->gather = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_getglobal(L, "math");
     lua_getfield(L, -1, "randomseed");
     s->randomseed = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -206,6 +205,31 @@ LF_RAISES static void push_environment(lua_State *L, const lf_stepper *s)
     lua_replace(L, LUA_GLOBALSINDEX);
 }
 
+/* Pushes the name of the task's step, which is mostly that of the last one's.  [-0, +1, raises] */
+LF_RAISES static void push_name(lua_State *L, lf_stepper *s)
+{
+    if (s->name != NULL && strcmp(s->name, s->who->step) == 0) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->name_kept);
+        return;
+    }
+    lua_pushstring(L, s->who->step);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, LUA_REGISTRYINDEX, s->name_kept);
+    s->name = lua_tostring(L, -1);
+}
+
+/* Pushes self.index, and self.input if that is at hand; else nil.  [-0, +2, raises] */
+LF_RAISES static void push_element(lua_State *L, const lf_who *who)
+{
+    if (who->depth > 0)
+        lua_pushnumber(L, who->index);
+    else
+        lua_pushnil(L);
+    if (who->near == NULL || who->is_join || !lf_list_is_cheap(who->near, who->index) ||
+        lf_list_push(L, who->near, who->index, NULL) != LUAFLOW_OK)
+        lua_pushnil(L);
+}
+
 /* Pushes the task's self, its step's name being at the top: task.begin(), with the flow's
  * description when another run begins.  [-0, +1, raises] */
 LF_RAISES static void push_self(lua_State *L, lf_stepper *s)
@@ -214,17 +238,14 @@ LF_RAISES static void push_self(lua_State *L, lf_stepper *s)
     luaflow_error err = LUAFLOW_ERROR_INIT;
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->begin);
     lua_pushvalue(L, -2);
-    if (who->depth > 0)
-        lua_pushnumber(L, who->index);
-    else
-        lua_pushnil(L);
+    push_element(L, who);
     if (s->known_run == who->run) {
         lua_pushnil(L);
     } else if (lf_codec_decode(L, lf_flow_description(s->flow), &err) != LUAFLOW_OK) {
         lf_step_refuse(L, &err);
         lua_error(L);
     }
-    lua_call(L, 3, 1);
+    lua_call(L, 4, 1);
     s->known_run = who->run;
 }
 
@@ -263,16 +284,18 @@ LF_RAISES static void push_step(lua_State *L, lf_stepper *s, int name)
     }
 }
 
-/* perform(stepper) -> self */
+/* perform(stepper): calls the step and tells the world what it leaves. */
 static int perform(lua_State *L)
 {
     lf_stepper *s = lua_touserdata(L, 1);
     const lf_who *who = s->who;
-    lua_pushstring(L, who->step);
+    push_name(L, s);
     push_self(L, s);                                            /* stepper, name, self */
-    lua_rawgeti(L, LUA_REGISTRYINDEX, s->randomseed);
-    lua_pushnumber(L, (double)(who->seed >> 11));
-    lua_call(L, 1, 0);
+    if (lf_flow_is_chancy(s->flow)) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->randomseed);
+        lua_pushnumber(L, (double)(who->seed >> 11));
+        lua_call(L, 1, 0);
+    }
     push_environment(L, s);                                     /* stepper, name, self, env */
     if (who->has_function) {
         push_step(L, s, 2);
@@ -287,13 +310,9 @@ static int perform(lua_State *L)
         push_flow(L, s);
     }
     lua_settop(L, 3);
-    return 1;
-}
-
-/* gather(self, stepper) */
-static int gather_protected(lua_State *L)
-{
-    lf_step_gather(L, lua_touserdata(L, 2), 1);
+    s->muted = false;
+    s->busy = true; /* a finalizer must not change what is being walked */
+    lf_step_gather(L, s, 3);
     return 0;
 }
 
@@ -332,20 +351,12 @@ int lf_stepper_run(lf_stepper *s, const lf_who *who, lf_world *world, lf_failure
     s->world = world;
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->perform);
     lua_pushlightuserdata(L, s);
-    int rc = lf_state_call(L, 1, 1, failure);
+    int rc = lf_state_call(L, 1, 0, failure);
     s->muted = false;
     s->busy = false;
-    if (rc == LUAFLOW_OK) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, s->gather);
-        lua_insert(L, -2);
-        lua_pushlightuserdata(L, s);
-        s->busy = true; /* a finalizer must not change what is being walked */
-        rc = lf_state_call(L, 2, 0, failure);
-        s->busy = false;
-        if (rc == LUAFLOW_OK)
-            rc = fail_with_problem(s, failure);
-        luaflow_error_clear(&s->problem);
-    }
+    if (rc == LUAFLOW_OK)
+        rc = fail_with_problem(s, failure);
+    luaflow_error_clear(&s->problem);
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->globals);
     lua_replace(L, LUA_GLOBALSINDEX);
     if (lua_gethookmask(L) != 0)

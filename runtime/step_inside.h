@@ -9,12 +9,13 @@ struct lf_stepper {
     lf_flow *flow;        /* NULL until it is entered */
     lua_State *L;
     /* references into the registry */
-    int chunk, perform, gather, collect, begin, find_step, make_inputs, reset, originals, settled,
+    int chunk, perform, collect, begin, name_kept, find_step, make_inputs, reset, originals, settled,
         randomseed, globals, inherit;
     int began_kb;         /* Lua's memory when the state was new */
     int kept_kb;          /* and after the last full collection */
     uint64_t tasks;
     uint32_t known_run;
+    const char *name;     /* of the last task's step: Lua's string, kept by name_kept */
     int alone;            /* step functions of a chunk that need not run anew, or LUA_NOREF */
     bool busy;            /* bytes are being decoded or values encoded */
     bool io_changed;      /* a step called io.output(…) or io.input(…) */

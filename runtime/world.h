@@ -12,8 +12,9 @@ typedef struct lf_who {
     bool has_function, is_join;
     uint32_t run, origin, task, attempt;
     uint32_t depth, index; /* foreaches around it, and its place in the nearest; 0: none */
+    const lf_list *near;   /* what the nearest foreach goes over, where that is at hand; else NULL */
     uint32_t n_inputs;     /* of a join */
-    uint64_t seed;         /* for math.random */
+    uint64_t seed;         /* for math.random, if the flow is chancy */
     lf_slice params;       /* canonical map */
     lf_slice tags;         /* strings */
     uint32_t n_tags;

@@ -257,11 +257,11 @@ function task.reset(description)
 end
 
 --- A task of step `name` begins, of another run than the last if there is a description.
---- Gives back its self. step.c calls the step itself, so that what a step finds below its own
+--- `place_input` is its element, or nil if it is to be asked for. Gives back its self. step.c calls the step itself, so that what a step finds below its own
 --- frames is none of ours.
-function task.begin(name, place_index, description)
+function task.begin(name, place_index, place_input, description)
   task.reset(description)
-  step_name, index = name, place_index
+  step_name, index, element = name, place_index, place_input
   current = setmetatable({}, Self)
   return current
 end

@@ -294,6 +294,21 @@ TEST(a_plain_flow_mentions_nothing_that_shows_the_globals)
     lf_flow_free(f);
 }
 
+TEST(only_a_text_that_cannot_reach_math_random_is_not_chancy)
+{
+    static const char *const chancy[] = {"local m = math", "local r = require", "local e = _G"};
+    for (size_t i = 0; i < sizeof chancy / sizeof *chancy; i++) {
+        char source[200];
+        snprintf(source, sizeof source, "%s\nreturn { %s }", chancy[i], START);
+        lf_flow *f = loaded(source);
+        CHECK(lf_flow_is_chancy(f));
+        lf_flow_free(f);
+    }
+    lf_flow *f = loaded("local random, maths = 1, 2 return { " START " }");
+    CHECK(!lf_flow_is_chancy(f));
+    lf_flow_free(f);
+}
+
 TEST(any_state_can_be_entered)
 {
     lf_flow *f = loaded("return { " START ", name = 'entered' }");

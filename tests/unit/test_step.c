@@ -4,6 +4,7 @@
 
 #include "inputs.h"
 #include "seal.h"
+#include "clock.h"
 #include "step.h"
 
 #include <lauxlib.h>
@@ -119,7 +120,7 @@ static lf_task *run(lf_task *t)
 {
     lf_failure failure = {.message = NULL};
     lf_who who;
-    lf_seal_begin(seal, t);
+    lf_seal_begin(seal, t, lf_tick_us());
     lf_seal_who(seal, &who);
     int rc = lf_stepper_run(stepper, &who, lf_seal_world(seal), &failure);
     lf_seal_finish(seal, rc == LUAFLOW_OK ? NULL : &failure);
