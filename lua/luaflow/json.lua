@@ -94,10 +94,8 @@ local function base64(s)
   return ffi.string(out, n) .. ("="):rep(-n % 4)
 end
 
-local function number(n)
-  if n ~= n then return '{"$type":"number","value":"nan"}' end
-  if n == math.huge then return '{"$type":"number","value":"inf"}' end
-  if n == -math.huge then return '{"$type":"number","value":"-inf"}' end
+--- A finite number with as many digits as it takes to read the same one back.
+function json.number(n)
   if n == 0 then return 1 / n < 0 and "-0.0" or "0" end
   if n % 1 == 0 and n >= -MAX_EXACT and n <= MAX_EXACT then return ("%.0f"):format(n) end
   for precision = 14, 16 do
@@ -105,6 +103,13 @@ local function number(n)
     if tonumber(text) == n then return text end
   end
   return ("%.17g"):format(n)
+end
+
+local function number(n)
+  if n ~= n then return '{"$type":"number","value":"nan"}' end
+  if n == math.huge then return '{"$type":"number","value":"inf"}' end
+  if n == -math.huge then return '{"$type":"number","value":"-inf"}' end
+  return json.number(n)
 end
 
 local int64, uint64 = ffi.typeof("int64_t"), ffi.typeof("uint64_t")
