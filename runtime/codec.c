@@ -115,6 +115,17 @@ LF_RAISES void lf_codec_registered(lua_State *L, const char *name)
     lua_pop(L, 2);
 }
 
+LF_RAISES void lf_codec_class(lua_State *L)
+{
+    luaL_checkstack(L, 3, "codec");
+    lf_codec_push_room(L);
+    lua_rawgeti(L, -1, LF_ROOM_BY_METATABLE);                            /* mt, room, names */
+    lua_pushvalue(L, -3);
+    lua_rawget(L, -2);
+    lua_replace(L, -4);
+    lua_pop(L, 2);
+}
+
 LF_RAISES void lf_codec_unregister(lua_State *L, const char *name)
 {
     luaL_checkstack(L, 4, "codec");

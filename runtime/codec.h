@@ -36,6 +36,9 @@ LF_RAISES void lf_codec_register(lua_State *L, const char *name);
 /* Pushes the metatable registered as class `name`, or nil.  [-0, +1, raises] */
 LF_RAISES void lf_codec_registered(lua_State *L, const char *name);
 
+/* Pushes the name of the class whose metatable is at the top, or nil.  [-1, +1, raises] */
+LF_RAISES void lf_codec_class(lua_State *L);
+
 /* Forgets class `name`: its instances are plain tables again.  [-0, +0, raises] */
 LF_RAISES void lf_codec_unregister(lua_State *L, const char *name);
 

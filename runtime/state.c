@@ -460,6 +460,14 @@ static int native_registered(lua_State *L)
     return 1;
 }
 
+static int native_class(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    lf_codec_class(L);
+    return 1;
+}
+
 static int native_unregister(lua_State *L)
 {
     lf_codec_unregister(L, luaL_checkstring(L, 1));
@@ -486,6 +494,8 @@ void lf_state_natives(lua_State *L)
         lua_setfield(L, -2, "register");
         lua_pushcfunction(L, native_registered);
         lua_setfield(L, -2, "registered");
+        lua_pushcfunction(L, native_class);
+        lua_setfield(L, -2, "class");
         lua_pushcfunction(L, native_unregister);
         lua_setfield(L, -2, "unregister");
         lf_state_children(L);

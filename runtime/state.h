@@ -18,7 +18,7 @@ LF_RAISES void lf_state_furnish(lua_State *L);
 
 /* Pushes the table that `require "luaflow.native"` gives in this state, made if need be:
  * what our Lua asks C for. It has `register(name, metatable)`,
- * `registered(name)` and `unregister(name)` for classes, `execute(command)` for
+ * `registered(name)`, `class(metatable)` and `unregister(name)` for classes, `execute(command)` for
  * os.execute, and `open_signals()`, `close_signals(mask)` around io.popen.
  * [-0, +1, raises] */
 LF_RAISES void lf_state_natives(lua_State *L);

@@ -483,6 +483,19 @@ TEST(an_instance_of_a_registered_class_gets_its_metatable_back)
                   "artifact 'p' cannot be stored: p.t refers back to p");
 }
 
+TEST(a_metatable_knows_its_class)
+{
+    register_class("Vec2", "(function() Vec2 = {} return Vec2 end)()");
+    push("Vec2");
+    lf_codec_class(L);
+    CHECK_STR(lua_tostring(L, -1), "Vec2");
+    push("{}");
+    lf_codec_class(L);
+    CHECK(lua_isnil(L, -1));
+    CHECK_INT(lua_gettop(L), 2);
+    lua_settop(L, 0);
+}
+
 TEST(a_class_that_is_registered_again_is_the_new_one)
 {
     register_class("Pair", "(function() Old = {} return Old end)()");
