@@ -55,7 +55,7 @@ static inline MDB_env *open_env(const char *dir, unsigned flags)
     check(mdb_env_create(&env), "make an environment");
     check(mdb_env_set_maxdbs(env, 16), "make room for tables");
     if ((flags & MDB_RDONLY) == 0)
-        check(mdb_env_set_mapsize(env, (size_t)1 << 36), "set the map's size");
+        check(mdb_env_set_mapsize(env, (size_t)1 << 34), "set the map's size");
     check(mdb_env_open(env, dir, flags, 0600), dir);
     return env;
 }

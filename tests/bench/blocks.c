@@ -1,76 +1,106 @@
-/* blocks.c -- the least that storing and loading one large array takes: to store it, a copy
- * (its owner may go on changing it), its XXH3-128, and LMDB entries of 4 MB, 64 MB in one
- * synced transaction; to load it, its bytes copied out into fresh memory, and their XXH3-128.
+/* blocks.c -- the least that storing and loading large values takes: to store one, a copy of it
+ * (its owner may go on changing it), its XXH3-128, and a file written from the copy, synced; to
+ * load it, its bytes read into fresh memory, and their XXH3-128.
  *
- *     blocks DIRECTORY MEGABYTES        prints: seconds to store, seconds to load */
+ *     blocks DIRECTORY BYTES TIMES      prints: seconds to store, seconds to load
+ *
+ * TIMES values of BYTES each, one after the other into one file, with a sync for every 64 MB. */
 #include "bench.h"
 
 #define XXH_INLINE_ALL
+#include <fcntl.h>
+#include <unistd.h>
 #include <xxhash.h>
 
-#define BLOCK  ((size_t)4 << 20)
-#define COMMIT ((size_t)64 << 20)
+#define AT_ONCE ((size_t)4 << 20)
+#define SYNC    ((size_t)64 << 20)
 
-static XXH128_hash_t store(MDB_env *env, MDB_dbi table, const uint8_t *bytes, size_t size)
+typedef struct output {
+    int file;
+    size_t unsynced;
+} output;
+
+static void sync_file(output *o)
+{
+    check(fdatasync(o->file) == 0 ? 0 : errno, "sync a file");
+    o->unsynced = 0;
+}
+
+static void write_all(output *o, const uint8_t *bytes, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = write(o->file, bytes, size < AT_ONCE ? size : AT_ONCE);
+        check(n < 0 ? errno : 0, "write a file");
+        bytes += n;
+        size -= (size_t)n;
+        o->unsynced += (size_t)n;
+        if (o->unsynced >= SYNC)
+            sync_file(o);
+    }
+}
+
+static XXH128_hash_t store(output *o, const uint8_t *bytes, size_t size)
 {
     uint8_t *copy = take_memory(size);
     memcpy(copy, bytes, size);
     XXH128_hash_t hash = XXH3_128bits(copy, size);
-    for (size_t at = 0; at < size;) {
-        MDB_txn *txn = begin(env, 0);
-        do {
-            MDB_val key = {sizeof at, &at}, value = {BLOCK, copy + at};
-            check(mdb_put(txn, table, &key, &value, 0), "put a block");
-            at += BLOCK;
-        } while (at % COMMIT != 0 && at < size);
-        check(mdb_txn_commit(txn), "commit");
-    }
+    write_all(o, copy, size);
     free(copy);
     return hash;
 }
 
-static XXH128_hash_t load(MDB_env *env, MDB_dbi table, size_t size, uint8_t **out)
+static XXH128_hash_t load(int file, size_t size)
 {
     uint8_t *bytes = take_memory(size);
-    MDB_txn *txn = begin(env, MDB_RDONLY);
-    for (size_t at = 0; at < size; at += BLOCK) {
-        MDB_val key = {sizeof at, &at}, value;
-        check(mdb_get(txn, table, &key, &value), "get a block");
-        memcpy(bytes + at, value.mv_data, BLOCK);
+    for (size_t at = 0; at < size;) {
+        ssize_t n = read(file, bytes + at, size - at);
+        check(n < 0 ? errno : n == 0 ? EIO : 0, "read a file");
+        at += (size_t)n;
     }
-    mdb_txn_abort(txn);
-    *out = bytes;
-    return XXH3_128bits(bytes, size);
+    XXH128_hash_t hash = XXH3_128bits(bytes, size);
+    free(bytes);
+    return hash;
+}
+
+static void fill(uint8_t *bytes, size_t size, uint64_t number)
+{
+    for (size_t at = 0; at + sizeof number <= size; at += sizeof number) {
+        uint64_t word = number * size + at;
+        memcpy(bytes + at, &word, sizeof word);
+    }
 }
 
 int main(int argc, char **argv)
 {
-    if (argc != 3) {
-        fprintf(stderr, "usage: blocks DIRECTORY MEGABYTES\n");
+    if (argc != 4) {
+        fprintf(stderr, "usage: blocks DIRECTORY BYTES TIMES\n");
         return 2;
     }
-    size_t size = (number_of(argv[2]) << 20) / BLOCK * BLOCK;
-    uint8_t *bytes = take_memory(size), *loaded;
-    for (size_t i = 0; i < size / sizeof i; i++)
-        memcpy(bytes + i * sizeof i, &i, sizeof i);
-    MDB_env *env = open_env(argv[1], 0);
-    MDB_dbi table;
-    MDB_txn *txn = begin(env, 0);
-    check(mdb_dbi_open(txn, "blocks", MDB_CREATE, &table), "make a table");
-    check(mdb_txn_commit(txn), "commit");
+    size_t size = number_of(argv[2]), times = number_of(argv[3]);
+    uint8_t *bytes = take_memory(size);
+    XXH128_hash_t *stored = take_memory(times * sizeof *stored);
+    check(chdir(argv[1]) == 0 ? 0 : errno, argv[1]);
+    output o = {open("blocks", O_RDWR | O_CREAT | O_TRUNC, 0600), 0};
+    check(o.file < 0 ? errno : 0, "make a file");
 
-    double started = now();
-    XXH128_hash_t stored = store(env, table, bytes, size);
-    double between = now();
-    XXH128_hash_t found = load(env, table, size, &loaded);
-    double ended = now();
-    if (!XXH128_isEqual(stored, found)) {
-        fprintf(stderr, "bench: what was loaded is not what was stored\n");
-        return 1;
+    double storing = 0;
+    for (size_t i = 0; i < times; i++) {
+        fill(bytes, size, i);
+        double started = now();
+        stored[i] = store(&o, bytes, size);
+        storing += now() - started;
     }
-    printf("%.9f %.9f\n", between - started, ended - between);
-    mdb_env_close(env);
-    free(loaded);
+    double started = now();
+    sync_file(&o);
+    storing += now() - started;
+
+    check(lseek(o.file, 0, SEEK_SET) == 0 ? 0 : errno, "read a file");
+    started = now();
+    for (size_t i = 0; i < times; i++)
+        check(XXH128_isEqual(load(o.file, size), stored[i]) ? 0 : EIO, "find what was written");
+    printf("%.9f %.9f\n", storing, now() - started);
+    close(o.file);
+    free(stored);
     free(bytes);
     return 0;
 }

@@ -1,9 +1,9 @@
 /* contents.c -- what a store holds, so that a limit does neither more nor less.
  *
- *     contents DIRECTORY                prints: commits tasks bytes bytes
+ *     contents DIRECTORY                prints: commits tasks bytes bytes bytes
  *
  * The transactions that made it, the entries of the table "tasks", the bytes of their
- * values, the bytes of all keys and values. Nobody may be writing. */
+ * values, the bytes of all keys and values, the bytes of the file. Nobody may be writing. */
 #include "bench.h"
 
 typedef struct sums {
@@ -36,6 +36,8 @@ int main(int argc, char **argv)
     MDB_env *env = open_env(argv[1], MDB_RDONLY);
     MDB_envinfo info;
     check(mdb_env_info(env, &info), "look at the store");
+    MDB_stat stat;
+    check(mdb_env_stat(env, &stat), "look at the store");
 
     MDB_txn *txn = begin(env, MDB_RDONLY);
     MDB_dbi names;
@@ -57,7 +59,8 @@ int main(int argc, char **argv)
             tasks = s;
     }
     check(rc == MDB_NOTFOUND ? 0 : rc, "read the tables");
-    printf("%zu %zu %zu %zu\n", info.me_last_txnid, tasks.entries, tasks.values, bytes);
+    printf("%zu %zu %zu %zu %zu\n", info.me_last_txnid, tasks.entries, tasks.values, bytes,
+           (info.me_last_pgno + 1) * stat.ms_psize);
     mdb_cursor_close(c);
     mdb_txn_abort(txn);
     mdb_env_close(env);

@@ -2,7 +2,9 @@
  * A program of its own and not a function of the script: a child's peak begins with the
  * memory of who starts it, so that must be small.
  *
- *     measure COMMAND ARGUMENTS…        prints: seconds kilobytes
+ *     measure COMMAND ARGUMENTS…        prints: seconds kilobytes seconds
+ *
+ * the last being what the processors spent on it, its own children included.
  *
  * What the command writes to stdout is dropped. Ctrl-C is for the command: its end is waited
  * for, so that nobody removes its files beneath it. */
@@ -14,6 +16,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+static double seconds_of(struct timeval t) { return (double)t.tv_sec + (double)t.tv_usec * 1e-6; }
 
 int main(int argc, char **argv)
 {
@@ -52,6 +56,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "\n");
         return 1;
     }
-    printf("%.9f %ld\n", seconds, used.ru_maxrss);
+    printf("%.9f %ld %.6f\n", seconds, used.ru_maxrss,
+           seconds_of(used.ru_utime) + seconds_of(used.ru_stime));
     return 0;
 }
