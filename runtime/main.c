@@ -1,7 +1,9 @@
 /* main.c -- the command: makes a Lua state and runs luaflow.cli in it. Gives it
- * luaflow.process, the little it must ask of the process it is in. Knows nothing of
- * the house but the public header. The main thread. */
+ * luaflow.process, the little it must ask of the process it is in, and offers it the room
+ * `prompt`. Knows nothing of the house but the public header. The main thread. */
 #include <luaflow.h>
+
+#include "prompt.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -35,7 +37,9 @@ static void on_interrupt(int signal_number)
 
 static void on_pipe(int signal_number) { (void)signal_number; }
 
-/* process.watch_signals(): from here on SIGINT and SIGTERM are counted, and end whatever
+static struct sigaction unwatched[3]; /* SIGINT, SIGTERM, SIGPIPE */
+
+/* process.watch_signals(): from here on SIGINT and SIGTERM are counted, from 0, and end whatever
  * waits; a reader of our output that leaves is an error of write. (SIGPIPE has a handler
  * instead of being ignored, since what is ignored stays so in a step's children.) */
 static int process_watch_signals(lua_State *L)
@@ -44,9 +48,20 @@ static int process_watch_signals(lua_State *L)
     sigemptyset(&action.sa_mask);
     struct sigaction on_reader_gone = {.sa_handler = on_pipe, .sa_flags = SA_RESTART};
     sigemptyset(&on_reader_gone.sa_mask);
-    if (sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0 ||
-        sigaction(SIGPIPE, &on_reader_gone, NULL) != 0)
+    interrupts = 0;
+    if (sigaction(SIGINT, &action, &unwatched[0]) != 0 ||
+        sigaction(SIGTERM, &action, &unwatched[1]) != 0 ||
+        sigaction(SIGPIPE, &on_reader_gone, &unwatched[2]) != 0)
         return luaL_error(L, "cannot watch signals: %s", strerror(errno));
+    return 0;
+}
+
+/* process.unwatch_signals(): they do again what they did before watch_signals */
+static int process_unwatch_signals(lua_State *L)
+{
+    if (sigaction(SIGINT, &unwatched[0], NULL) != 0 || sigaction(SIGTERM, &unwatched[1], NULL) != 0 ||
+        sigaction(SIGPIPE, &unwatched[2], NULL) != 0)
+        return luaL_error(L, "cannot stop watching signals: %s", strerror(errno));
     return 0;
 }
 
@@ -181,6 +196,7 @@ static int process_exit(lua_State *L)
 
 static const luaL_Reg process_functions[] = {
     {"watch_signals", process_watch_signals},
+    {"unwatch_signals", process_unwatch_signals},
     {"interrupts", process_interrupts},
     {"isatty", process_isatty},
     {"width", process_width},
@@ -225,6 +241,16 @@ static void provide(lua_State *L, const char *name, lua_CFunction open)
     lua_pop(L, 1);
 }
 
+/* The same for one that few commands need: it is opened when it is asked for.
+ * [-0, +0, raises] */
+static void offer(lua_State *L, const char *name, lua_CFunction open)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, "_PRELOAD");
+    lua_pushcfunction(L, open);
+    lua_setfield(L, -2, name);
+    lua_pop(L, 1);
+}
+
 /* Everything that may raise.  [-1, +0, raises] */
 static int run_protected(lua_State *L)
 {
@@ -232,6 +258,7 @@ static int run_protected(lua_State *L)
     luaL_openlibs(L);
     provide(L, "luaflow.core", luaopen_luaflow_core);
     provide(L, "luaflow.process", open_process);
+    offer(L, "luaflow.prompt", lf_prompt_open);
     lua_getglobal(L, "require");
     lua_pushliteral(L, "luaflow.cli");
     lua_call(L, 1, 1);

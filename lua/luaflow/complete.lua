@@ -217,14 +217,11 @@ function complete.tab(text, where)
   if not text:find("%S") then return "  " end -- the beginning of a line is indented
   local names, prefix = complete.candidates(text, where.globals, where.list_directory)
   if #names == 0 then return nil end
-  local insert = common(names):sub(#prefix + 1)
-  if insert ~= "" then
-    -- A file that is alone there ends its string; a directory goes on.
-    local is_file = #names == 1 and open_string(text) and not names[1]:find("/$")
-    return insert .. (is_file and text:sub(open_string(text) - 1, open_string(text) - 1) or "")
-  end
-  if #names == 1 then return nil end
-  return nil, complete.columns(names, where.width)
+  local insert, quote = common(names):sub(#prefix + 1), open_string(text)
+  -- A file that is alone there ends its string; a directory goes on.
+  if quote and #names == 1 and not names[1]:find("/$") then insert = insert .. text:sub(quote - 1, quote - 1) end
+  if insert ~= "" then return insert end
+  if #names > 1 then return nil, complete.columns(names, where.width) end
 end
 
 return complete
