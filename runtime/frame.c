@@ -133,6 +133,7 @@ bool lf_frame_task_get(lf_slice head, lf_frame_task *out)
 {
     lf_reader r = reader_of(head);
     lf_who *who = &out->who;
+    *out = (lf_frame_task){0}; /* what is not said is not at hand there */
     who->step = read_text(&r);
     who->has_function = read_flag(&r);
     who->is_join = read_flag(&r);
