@@ -8,26 +8,40 @@ local follow = {}
 local WAIT_SECONDS = 0.1 -- at most, for a signal that came just before waiting
 local DELIVER_SECONDS = 0.05
 
--- Shows the run until it ends. The first interrupt cancels it, the second abandons it.
-local function wait(rt, handle, shown)
+--- Shows until its end what goes on; signals are watched. The first interrupt cancels it, the
+--- second abandons it.
+---   what: { poll(seconds), is_running(), fd(), cancel() }
+---   shown: { interrupted(shown), flush(shown) }
+--- @return boolean ended  or else abandoned
+function follow.wait(what, shown)
   local heard = 0
   while true do
     local interrupts = process.interrupts()
+    if interrupts > 1 then return false end
     if interrupts > heard then
-      if interrupts > 1 then
-        shown:abandoned(handle:id())
-        shown:close()
-        process.exit(cli.INTERRUPTED)
-      end
       heard = interrupts
-      handle:cancel()
+      what.cancel()
       shown:interrupted()
     end
-    rt:poll(DELIVER_SECONDS)
+    what.poll(DELIVER_SECONDS)
     shown:flush()
-    if handle:status() ~= "running" then return end
-    process.wait_readable(rt:fd(), WAIT_SECONDS)
+    if not what.is_running() then return true end
+    process.wait_readable(what.fd(), WAIT_SECONDS)
   end
+end
+
+-- The same for one run.
+local function wait(rt, handle, shown)
+  local ended = follow.wait({
+    poll = function(seconds) rt:poll(seconds) end,
+    is_running = function() return handle:status() == "running" end,
+    fd = function() return rt:fd() end,
+    cancel = function() handle:cancel() end,
+  }, shown)
+  if ended then return end
+  shown:abandoned(handle:id())
+  shown:close()
+  process.exit(cli.INTERRUPTED)
 end
 
 local function exit_code(handle)

@@ -39,6 +39,12 @@ local function is_capable(fd)
   return terminal ~= "" and terminal ~= "dumb" and process.isatty(fd)
 end
 
+--- Whether what is written to `fd` may have colours.
+function view.has_colours(fd)
+  local no_color = os.getenv("NO_COLOR")
+  return is_capable(fd) and (no_color == nil or no_color == "")
+end
+
 --- The console, or with `--json` the journal, of a command that follows a run of the flow
 --- `args.about`. Where `more` has a field, it is that instead.
 ---   problem: why it could not be written to, which does not stop the run; of a reader that
@@ -52,7 +58,6 @@ function view.new(args, more)
     local ok, message = process.write(fd, text)
     if not ok then shown.broken, shown.problem = true, message end
   end
-  local no_color = os.getenv("NO_COLOR")
   local options = {
     make = args.json and console.journal or console.new,
     write = write,
@@ -61,7 +66,7 @@ function view.new(args, more)
     width = process.width,
     is_terminal = process.isatty(fd),
     has_status = is_capable(2),
-    has_colours = is_capable(fd) and (no_color == nil or no_color == ""),
+    has_colours = view.has_colours(fd),
     is_raw = args.raw,
     is_quiet = args.quiet,
     explains = args.explain,
