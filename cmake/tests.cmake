@@ -1,6 +1,7 @@
 # What ctest runs. Labels: unit (C rooms), spec (the Lua library), flows (whole runs of
 # the command), fuzz (bytes that somebody else made), crash (stores whose disk fails), prove (a
-# few cases of what ./dev prove does at length), style (the source itself).
+# few cases of what ./dev prove does at length), install (what others find installed), style (the
+# source itself).
 
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 find_program(BUSTED busted REQUIRED)
@@ -100,6 +101,18 @@ if(TARGET luaflow AND NOT LUAFLOW_SANITIZE)
     list(GET sample 1 count)
     luaflow_test(prove/${part} prove 120 ${LUAJIT} ${CMAKE_SOURCE_DIR}/tests/prove/run ${part} --count ${count})
     set_property(TEST prove/${part} APPEND PROPERTY ENVIRONMENT LUAFLOW=$<TARGET_FILE:luaflow>)
+  endforeach()
+endif()
+
+# What was installed, as others find it.
+if(TARGET shared)
+  file(GLOB files CONFIGURE_DEPENDS tests/install/test_*.lua)
+  foreach(file IN LISTS files)
+    cmake_path(GET file STEM name)
+    string(REPLACE test_ "" name ${name})
+    luaflow_test(install/${name} install 120 ${LUAJIT} ${file})
+    set_property(TEST install/${name} APPEND PROPERTY ENVIRONMENT LUAFLOW=$<TARGET_FILE:luaflow>
+      LUAFLOW_BUILD=${CMAKE_BINARY_DIR} CC=${CMAKE_C_COMPILER} $<$<BOOL:${CMAKE_CXX_COMPILER}>:CXX=${CMAKE_CXX_COMPILER}>)
   endforeach()
 endif()
 

@@ -2,7 +2,9 @@
 #include "isolate_inside.h"
 #include "clock.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -10,10 +12,6 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#ifndef LUAFLOW_EXECUTABLE
-#define LUAFLOW_EXECUTABLE "/usr/local/bin/luaflow" /* where CMake installs by default */
-#endif
 
 /* A process has so long to get ready, and after SIGTERM to end; in microseconds. */
 static const uint64_t START_US = 60 * 1000000ull, GRACE_US = 2 * 1000000ull;
@@ -68,11 +66,35 @@ void lf_isolate_close(lf_isolate *iso)
     free(iso);
 }
 
+static const char COMMAND[] = "/bin/luaflow";
+typedef struct place {
+    char text[PATH_MAX + sizeof COMMAND];
+} place;
+
+/* Where the command was installed. A tree may be installed under any prefix, and moved: so it is first
+ * looked for beside the lib that this code was loaded from. Else, and in a host that has this
+ * code in itself, it is where the build was configured to install it. */
+static const char *installed(place *p)
+{
+    static const char within_us;
+    Dl_info about;
+    char *lib = NULL;
+    if (dladdr(&within_us, &about) != 0 && realpath(about.dli_fname, p->text) != NULL)
+        for (char *at = p->text; (at = strstr(at, "/lib")) != NULL; at += strlen("/lib"))
+            if (strncmp(at, "/lib/", 5) == 0 || strncmp(at, "/lib64/", 7) == 0)
+                lib = at;
+    if (lib == NULL)
+        return LUAFLOW_EXECUTABLE;
+    memcpy(lib, COMMAND, sizeof COMMAND);
+    return access(p->text, X_OK) == 0 ? p->text : LUAFLOW_EXECUTABLE;
+}
+
 static int start_child(const lf_isolate *iso, uint64_t surroundings, lf_child **out, luaflow_error *err)
 {
+    place p;
     const char *executable = iso->executable != NULL ? iso->executable : getenv("LUAFLOW_EXE");
     if (executable == NULL)
-        executable = LUAFLOW_EXECUTABLE;
+        executable = installed(&p);
     luaflow_error why = LUAFLOW_ERROR_INIT;
     int rc = lf_child_start(executable, surroundings, out, &why);
     if (rc == LUAFLOW_ESTEP)
