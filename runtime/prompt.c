@@ -78,7 +78,8 @@ static void on_interrupt(int signal_number)
     }
 }
 
-/* Nothing of Lua runs between the call's end and the hook's. */
+/* SIGINT is let in, which an open editor holds back.
+ * Nothing of Lua runs between the call's end and the hook's. */
 static int prompt_call(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TFUNCTION);
@@ -92,7 +93,12 @@ static int prompt_call(lua_State *L)
     sigemptyset(&action.sa_mask);
     if (sigaction(SIGINT, &action, &before) != 0)
         return luaL_error(L, "cannot watch signals: %s", strerror(errno));
+    sigset_t interrupt, mask;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    pthread_sigmask(SIG_UNBLOCK, &interrupt, &mask);
     int status = lua_pcall(L, 0, LUA_MULTRET, 1);
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
     sigaction(SIGINT, &before, NULL);
     if (lua_gethook(L) == raise_interrupted)
         stop_asking(L);

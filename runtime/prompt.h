@@ -15,6 +15,7 @@
  *     "interrupt" (Ctrl-C), "terminate" (SIGTERM), or why it cannot be read
  *   editor:remember(entry)   puts text of one line or more into what the arrow keys show
  *   editor:close()           gives the terminal back
+ *     From open to close SIGINT waits until a line is read or a function called:
  *   prompt.call(f, handler) -> as xpcall; meanwhile SIGINT makes f raise "interrupted". When
  *     f has not noticed, being in C, the next ends the process as it would anywhere.
  *   prompt.append(path, text), prompt.replace(path, text) -> true, or nil and why not. A file

@@ -3,7 +3,9 @@
  *
  * libedit would take signals its own way and send them on to the whole process group. It
  * is told not to; what comes while a line is typed is held back but when we wait for a
- * key, so none is lost. Lua is called in protection: nothing may jump over libedit. */
+ * key, so none is lost. SIGINT is held back as long as the editor is open: it must not end
+ * the process between a line and what is done with it. Lua is called in protection, since
+ * nothing may jump over libedit. */
 #include "prompt_inside.h"
 
 #include <errno.h>
@@ -29,11 +31,11 @@ enum { INTERRUPT, TERMINATE, RESIZED, CONTINUED };
 typedef struct editor {
     EditLine *el; /* NULL once closed */
     History *history;
-    int complete; /* what Tab calls, in the registry */
+    int complete;     /* what Tab calls, in the registry */
+    sigset_t outside; /* the signals that are held back anyway */
     /* While a line is read: */
     lua_State *L;
     const char *prompt;
-    sigset_t outside; /* the signals that are blocked anyway */
 } editor;
 
 LF_RAISES static editor *arg_editor(lua_State *L)
@@ -148,16 +150,17 @@ static void on_signal(int signal_number)
 }
 
 typedef struct watch {
+    sigset_t mask;
     struct sigaction before[N_WATCHED];
 } watch;
 
-static void begin_watch(editor *ed, watch *w)
+static void begin_watch(watch *w)
 {
     sigset_t held;
     sigemptyset(&held);
     for (int i = 0; i < N_WATCHED; i++)
         sigaddset(&held, watched[i]);
-    pthread_sigmask(SIG_BLOCK, &held, &ed->outside);
+    pthread_sigmask(SIG_BLOCK, &held, &w->mask);
     struct sigaction action = {.sa_handler = on_signal};
     sigemptyset(&action.sa_mask);
     for (int i = 0; i < N_WATCHED; i++) {
@@ -166,11 +169,11 @@ static void begin_watch(editor *ed, watch *w)
     }
 }
 
-static void end_watch(editor *ed, watch *w)
+static void end_watch(const watch *w)
 {
     for (int i = 0; i < N_WATCHED; i++)
         sigaction(watched[i], &w->before[i], NULL);
-    pthread_sigmask(SIG_SETMASK, &ed->outside, NULL);
+    pthread_sigmask(SIG_SETMASK, &w->mask, NULL);
 }
 
 /* Why there is no line.  [-0, +1, raises] */
@@ -193,11 +196,11 @@ static int editor_read(lua_State *L)
     ed->L = L;
     luaL_checkstack(L, LUA_MINSTACK, "completion");
     watch w;
-    begin_watch(ed, &w);
+    begin_watch(&w);
     int n = 0;
     const char *line = el_gets(ed->el, &n);
     int problem = errno;
-    end_watch(ed, &w);
+    end_watch(&w);
     if (line == NULL) {
         lua_pushnil(L);
         push_reason(L, n, problem);
@@ -222,8 +225,10 @@ static int editor_remember(lua_State *L)
 static void close_editor(lua_State *L, editor *ed)
 {
     luaL_unref(L, LUA_REGISTRYINDEX, ed->complete);
-    if (ed->el != NULL)
+    if (ed->el != NULL) {
         el_end(ed->el);
+        pthread_sigmask(SIG_SETMASK, &ed->outside, NULL);
+    }
     if (ed->history != NULL)
         history_end(ed->history);
     *ed = (editor){.complete = LUA_NOREF};
@@ -248,6 +253,15 @@ static void know_characters(void)
     setlocale(LC_CTYPE, "");
     if (MB_CUR_MAX == 1)
         setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+/* From here on until the editor is closed. */
+static void hold_interrupts(editor *ed)
+{
+    sigset_t interrupt;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &interrupt, &ed->outside);
 }
 
 static bool furnish(editor *ed)
@@ -284,6 +298,8 @@ static int prompt_open(lua_State *L)
     ed->complete = luaL_ref(L, LUA_REGISTRYINDEX);
     ed->history = history_init();
     ed->el = el_init("luaflow", stdin, stdout, stderr);
+    if (ed->el != NULL)
+        hold_interrupts(ed);
     if (ed->history == NULL || ed->el == NULL || !furnish(ed))
         return luaL_error(L, "cannot read from this terminal: not enough memory");
     el_source(ed->el, NULL); /* the user's ~/.editrc, if there is one */
