@@ -15,6 +15,7 @@
 enum { LINES, TASKS, RUNS, RANKS };
 
 struct lf_events {
+    const lf_host *host;  /* or NULL */
     bool waits;
     pthread_cond_t room;  /* for those who wait */
     pthread_mutex_t lock; /* a leaf; the descriptor changes under it, so that it is readable
@@ -53,7 +54,7 @@ static size_t length_of(const char *text) { return text == NULL ? 0 : strlen(tex
 
 enum { PARTS = 7 };
 
-lf_event *lf_event_new(const luaflow_event *told, void *owner)
+lf_event *lf_event_new(const luaflow_event *told, lf_ear *owner)
 {
     const char *from[PARTS] = {told->step, told->path, told->message, told->traceback, told->reason,
                                told->text, told->input};
@@ -113,6 +114,8 @@ void lf_events_free(lf_events *q)
     free(q);
 }
 
+void lf_events_report(lf_events *q, const lf_host *host) { q->host = host; }
+
 static int rank_of(const lf_event *e)
 {
     switch (e->told.type) {
@@ -135,6 +138,28 @@ static lf_event *pop_least(lf_events *q)
     return event_at(n != NULL ? n : lf_queue_pop(&q->ranks[TASKS]));
 }
 
+/* Whether this is the first event of its run that is dropped. While it is locked in its queue,
+ * and so not the last one of its run, that is there. */
+static bool is_first_missed(const lf_event *dropped)
+{
+    lf_ear *owner = dropped->owner;
+    bool first = owner != NULL && !owner->missed;
+    if (first)
+        owner->missed = true;
+    return first;
+}
+
+static void forget(lf_events *q, lf_event *dropped, bool tell)
+{
+    atomic_fetch_add(&q->lost, 1);
+    if (tell)
+        lf_host_log(q->host, LUAFLOW_LOG_WARNING,
+                    "events of run %llu are dropped, printed lines first, since %u wait for luaflow_poll: call it more "
+                    "often, or give luaflow_open a larger event_queue or wait_for_host",
+                    (unsigned long long)dropped->told.run, (unsigned)q->max);
+    lf_event_free(dropped);
+}
+
 void lf_events_post(lf_events *q, lf_event *e)
 {
     if (e == NULL) {
@@ -142,20 +167,21 @@ void lf_events_post(lf_events *q, lf_event *e)
         return;
     }
     lf_event *dropped = NULL;
+    bool first = false;
     pthread_mutex_lock(&q->lock);
     while (q->waits && q->count >= q->max && rank_of(e) != RUNS) /* the host posts those */
         pthread_cond_wait(&q->room, &q->lock);
-    if (!q->waits && q->count >= q->max && (dropped = pop_least(q)) != NULL)
+    if (!q->waits && q->count >= q->max && (dropped = pop_least(q)) != NULL) {
         q->count--;
+        first = is_first_missed(dropped);
+    }
     e->order = q->next++;
     lf_queue_push(&q->ranks[rank_of(e)], &e->node);
     if (q->count++ == 0)
         signal_some(q);
     pthread_mutex_unlock(&q->lock);
-    if (dropped != NULL) {
-        atomic_fetch_add(&q->lost, 1);
-        lf_event_free(dropped);
-    }
+    if (dropped != NULL)
+        forget(q, dropped, first);
 }
 
 lf_event *lf_events_take(lf_events *q)

@@ -5,19 +5,25 @@
 #ifndef LF_EVENTS_H
 #define LF_EVENTS_H
 
-#include "error.h"
+#include "host.h"
 #include "queue.h"
+
+/* Who hears of a run. Embedded in what the host knows it by, which is there as long as an event
+ * of it is in a queue. */
+typedef struct lf_ear {
+    bool missed; /* private: something for it was dropped, and that was said */
+} lf_ear;
 
 typedef struct lf_event {
     lf_node node;
     uint64_t order;
-    void *owner; /* whose event it is: the host's run */
+    lf_ear *owner; /* or NULL */
     luaflow_event told;
     char text[]; /* everything `told` points to */
 } lf_event;
 
 /* A copy of `told` with all its strings, or NULL. */
-lf_event *lf_event_new(const luaflow_event *told, void *owner);
+lf_event *lf_event_new(const luaflow_event *told, lf_ear *owner);
 void lf_event_free(lf_event *e);
 
 typedef struct lf_events lf_events;
@@ -26,6 +32,9 @@ typedef struct lf_events lf_events;
  * host. NULL when out of memory or descriptors. */
 lf_events *lf_events_new(uint32_t max, bool waits);
 void lf_events_free(lf_events *q); /* and all inside; accepts NULL */
+
+/* `host` (borrowed) hears when the first event of a run is dropped. Before anything is posted. */
+void lf_events_report(lf_events *q, const lf_host *host);
 
 /* Any thread. Takes `e` (NULL, for out of memory, is counted as lost). Blocks only
  * in a queue that `waits`. */

@@ -23,7 +23,7 @@ enum { LAST_WORDS_MS = 1000 };
 enum { FRAMES = 64 };
 
 struct lf_isolate {
-    char *executable;        /* as the host gave it, or NULL */
+    const lf_host *host;
     pthread_mutex_t lock;    /* a leaf: guards what follows */
     lf_child *ready;
     uint32_t n_ready;        /* with those being started */
@@ -32,16 +32,13 @@ struct lf_isolate {
 
 /* ---- processes that are ready ---- */
 
-int lf_isolate_open(const char *executable, lf_isolate **out, luaflow_error *err)
+int lf_isolate_open(const lf_host *host, lf_isolate **out, luaflow_error *err)
 {
     lf_isolate *iso = calloc(1, sizeof *iso);
     if (iso == NULL)
         return lf_fail_memory(err);
     pthread_mutex_init(&iso->lock, NULL);
-    if (executable != NULL && (iso->executable = strdup(executable)) == NULL) {
-        lf_isolate_close(iso);
-        return lf_fail_memory(err);
-    }
+    iso->host = host;
     *out = iso;
     return LUAFLOW_OK;
 }
@@ -62,7 +59,6 @@ void lf_isolate_close(lf_isolate *iso)
         end_child(c);
     }
     pthread_mutex_destroy(&iso->lock);
-    free(iso->executable);
     free(iso);
 }
 
@@ -92,7 +88,7 @@ static const char *installed(place *p)
 static int start_child(const lf_isolate *iso, uint64_t surroundings, lf_child **out, luaflow_error *err)
 {
     place p;
-    const char *executable = iso->executable != NULL ? iso->executable : getenv("LUAFLOW_EXE");
+    const char *executable = iso->host->executable != NULL ? iso->host->executable : getenv("LUAFLOW_EXE");
     if (executable == NULL)
         executable = installed(&p);
     luaflow_error why = LUAFLOW_ERROR_INIT;
@@ -150,7 +146,11 @@ static void replace(lf_isolate *iso, uint64_t surroundings)
     if (!wanted)
         return;
     lf_child *c = NULL;
-    start_child(iso, surroundings, &c, NULL); /* what goes wrong shows with the next attempt */
+    luaflow_error why = LUAFLOW_ERROR_INIT;
+    if (start_child(iso, surroundings, &c, &why) != LUAFLOW_OK) /* no harm yet: the next attempt tries again */
+        lf_host_log(iso->host, LUAFLOW_LOG_WARNING, "no process can be made ready for a later isolated step: %s",
+                    luaflow_error_text(&why));
+    luaflow_error_clear(&why);
     pthread_mutex_lock(&iso->lock);
     if (c != NULL) {
         lf_child **at = &iso->ready; /* those that began first are ready first */
@@ -308,6 +308,25 @@ static void conclude(lf_attempt *a)
     a->failed = true;
 }
 
+/* Says so when it failed for want of what only the host's own states have. */
+static void hint(const lf_host *host, lf_failure *failure)
+{
+    const char *message = failure->message;
+    char *missed = message == NULL ? NULL : lf_state_missed(host->on_state, host->state_payload, message);
+    if (missed == NULL)
+        return;
+    lf_bytes text = {0};
+    lf_bytes_printf(&text, "%s%c(an isolated step runs in a process of its own and does not see what the host adds: '%s')",
+                    message, strchr(message, '\n') != NULL ? '\n' : ' ', missed);
+    free(missed);
+    if (lf_bytes_cstr(&text) == NULL) { /* out of memory: the message stays as it is */
+        lf_bytes_fini(&text);
+        return;
+    }
+    free(failure->message);
+    failure->message = (char *)text.data;
+}
+
 static void fini(lf_attempt *a)
 {
     for (uint32_t i = 0; i < a->n_names; i++)
@@ -333,6 +352,8 @@ void lf_isolate_run(lf_isolate *iso, lf_child *c, lf_seal *seal, lf_task *t, lf_
     replace(iso, c->surroundings);
     converse(&a);
     conclude(&a);
+    if (a.failed)
+        hint(iso->host, &a.failure);
     lf_seal_finish(seal, a.failed ? &a.failure : NULL);
     fini(&a);
     pthread_mutex_lock(&iso->lock);

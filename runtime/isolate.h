@@ -5,13 +5,15 @@
 #define LF_ISOLATE_H
 
 #include "graph.h"
+#include "host.h"
 #include "seal.h"
 
 typedef struct lf_isolate lf_isolate;
 
-/* `executable` (copied; may be NULL: $LUAFLOW_EXE, else the path fixed when this was built) is
- * what processes are started from. Starts none before the first attempt. */
-int lf_isolate_open(const char *executable, lf_isolate **out, luaflow_error *err);
+/* The host's executable (where it names none: $LUAFLOW_EXE, else the path fixed when this was
+ * built) is what processes are started from. Borrows `host`. Starts none before the first
+ * attempt. */
+int lf_isolate_open(const lf_host *host, lf_isolate **out, luaflow_error *err);
 
 /* Ends the processes that wait for an attempt. Only when no attempt runs. Accepts NULL. */
 void lf_isolate_close(lf_isolate *iso);

@@ -8,6 +8,7 @@
 #include "step.h"
 #include "thread.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 /* A worker keeps a state for so many flows. */
@@ -34,6 +35,7 @@ struct lf_pool {
     lf_store *store;
     lf_staged *staged;
     lf_mailbox *home;
+    const lf_host *host;
     lf_isolate *isolate;
     pthread_mutex_t lock;        /* a leaf: guards the four below */
     pthread_cond_t work;
@@ -59,7 +61,7 @@ static lf_stepper *stepper_for(worker *w, lf_flow *flow, luaflow_error *err)
         s = NULL;
     }
     w->steppers[at] = NULL;
-    if (s == NULL && lf_stepper_new(flow, &s, err) != LUAFLOW_OK)
+    if (s == NULL && lf_stepper_new(flow, w->pool->host, &s, err) != LUAFLOW_OK)
         return NULL;
     memmove(w->steppers + 1, w->steppers, (size_t)at * sizeof w->steppers[0]);
     w->steppers[0] = s;
@@ -158,6 +160,10 @@ static bool run_here(worker *w, lf_task **running, uint64_t now)
     lf_failure_fini(&failure);
     lf_stepper_rest(s);
     if (lf_stepper_is_worn(s)) {
+        lf_host_log(w->pool->host, LUAFLOW_LOG_INFO,
+                    "worker %u's Lua state for flow %s has grown too large and gives way to a new one: "
+                    "modules keep data, or C types are made over and over", (unsigned)w->number,
+                    lf_flow_name(b->facts->flow));
         lf_stepper_free(s);
         memmove(w->steppers, w->steppers + 1, (STATES - 1) * sizeof w->steppers[0]);
         w->steppers[STATES - 1] = NULL;
@@ -294,7 +300,10 @@ static void add_worker(lf_pool *p, lf_flow *warm)
     w->log = lf_log_new();
     w->seal = w->log == NULL ? NULL : lf_seal_new(p->store, p->staged, w->log);
     w->warm = warm == NULL ? NULL : lf_flow_ref(warm);
-    if (w->seal == NULL || lf_thread_start(&w->thread, work, w) != 0) {
+    int failed = w->seal == NULL ? ENOMEM : lf_thread_start(&w->thread, work, w);
+    if (failed != 0) {
+        lf_host_log(p->host, LUAFLOW_LOG_WARNING, "cannot start worker %u: %s; work goes on with %u",
+                    (unsigned)w->number, strerror(failed), (unsigned)p->n_workers);
         lf_flow_free(w->warm);
         free_worker(w);
         return;
@@ -372,37 +381,26 @@ static void collect_logs(void *self, uint64_t before_us,
 
 lf_runner lf_pool_runner(lf_pool *p) { return (lf_runner){p, start, divide, grow, collect_logs}; }
 
-int lf_pool_open(lf_store *store, lf_staged *staged, lf_mailbox *home, lf_flow *warm, lf_pool **out,
-                 luaflow_error *err)
+int lf_pool_open(const lf_pool_needs *needs, lf_pool **out, luaflow_error *err)
 {
     lf_pool *p = calloc(1, sizeof *p);
     if (p == NULL)
         return lf_fail_memory(err);
-    p->store = store;
-    p->staged = staged;
-    p->home = home;
+    p->store = needs->store;
+    p->staged = needs->staged;
+    p->home = needs->home;
+    p->host = needs->host;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->work, NULL);
     lf_queue_init(&p->queue);
-    int rc = lf_isolate_open(NULL, &p->isolate, err);
+    int rc = lf_isolate_open(needs->host, &p->isolate, err);
     if (rc != LUAFLOW_OK) {
         lf_pool_close(p);
         return rc;
     }
-    if (warm != NULL)
-        add_worker(p, warm);
+    if (needs->warm != NULL)
+        add_worker(p, needs->warm);
     *out = p;
-    return LUAFLOW_OK;
-}
-
-int lf_pool_executable(lf_pool *p, const char *executable, luaflow_error *err)
-{
-    lf_isolate *isolate = NULL;
-    int rc = lf_isolate_open(executable, &isolate, err);
-    if (rc != LUAFLOW_OK)
-        return rc;
-    lf_isolate_close(p->isolate);
-    p->isolate = isolate;
     return LUAFLOW_OK;
 }
 

@@ -5,6 +5,7 @@
 #define LF_POOL_H
 
 #include "flow.h"
+#include "host.h"
 #include "mailbox.h"
 #include "runner.h"
 #include "staged.h"
@@ -12,14 +13,18 @@
 
 typedef struct lf_pool lf_pool;
 
-/* Starts no thread but, for `warm` (which may be NULL), one that makes a state for that flow
- * while the caller stores the run; the others start with the work. Sealed batches go to `home`. Borrows all. */
-int lf_pool_open(lf_store *store, lf_staged *staged, lf_mailbox *home, lf_flow *warm, lf_pool **out,
-                 luaflow_error *err);
+/* What a pool stands on: borrows all. */
+typedef struct lf_pool_needs {
+    lf_store *store;
+    lf_staged *staged;
+    lf_mailbox *home;    /* sealed batches go there */
+    const lf_host *host; /* what adds to states and hears of them */
+    lf_flow *warm;       /* make a state for it at once, or NULL */
+} lf_pool_needs;
 
-/* What processes for isolated steps are started from (isolate.h; NULL, as at first: by the
- * environment or the build). Copies it. Before the first batch. */
-int lf_pool_executable(lf_pool *p, const char *executable, luaflow_error *err);
+/* Starts no thread but, for `warm`, one that makes a state for that flow while the caller stores
+ * the run; the others start with the work. */
+int lf_pool_open(const lf_pool_needs *needs, lf_pool **out, luaflow_error *err);
 
 /* Waits for steps that are running, gives back what was not started, ends the threads.
  * Accepts NULL. */

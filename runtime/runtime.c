@@ -20,6 +20,7 @@ struct luaflow_flow {
 };
 
 struct luaflow_run {
+    lf_ear ear;
     luaflow *rt;
     luaflow_run *next;
     lf_facts *facts;
@@ -121,7 +122,10 @@ static int take_host(luaflow *rt, const luaflow_options *o, luaflow_error *err)
     if (o->executable != NULL && (rt->host.executable = strdup(o->executable)) == NULL)
         return lf_fail_memory(err);
     rt->events = lf_events_new(o->event_queue > 0 ? o->event_queue : EVENT_QUEUE, o->wait_for_host);
-    return rt->events == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
+    if (rt->events == NULL)
+        return lf_fail_memory(err);
+    lf_events_report(rt->events, &rt->host);
+    return LUAFLOW_OK;
 }
 
 int luaflow_open(const luaflow_options *options, luaflow **out, luaflow_error *err)
@@ -158,11 +162,8 @@ int lf_runtime_start(luaflow *rt, lf_flow *flow, luaflow_error *err)
         return lf_fail_memory(err);
     if (rt->writer == NULL)
         rc = lf_writer_open(rt->store, rt->box, &rt->writer, err);
-    if (rc == LUAFLOW_OK && rt->pool == NULL) {
-        rc = lf_pool_open(rt->store, rt->staged, rt->box, flow, &rt->pool, err);
-        if (rc == LUAFLOW_OK)
-            rc = lf_pool_executable(rt->pool, rt->host.executable, err);
-    }
+    if (rc == LUAFLOW_OK && rt->pool == NULL)
+        rc = lf_pool_open(&(lf_pool_needs){rt->store, rt->staged, rt->box, &rt->host, flow}, &rt->pool, err);
     if (rc == LUAFLOW_OK && rt->sched == NULL)
         rc = lf_sched_open(rt->box, lf_pool_runner(rt->pool), rt->writer, rt->staged, &rt->sched,
                            err);
@@ -199,7 +200,7 @@ static double monotonic(void) { return (double)lf_tick_us() / 1e6; }
 
 static void deliver(lf_event *e)
 {
-    luaflow_run *r = e->owner;
+    luaflow_run *r = LF_OF(e->owner, luaflow_run, ear);
     if (e->told.type == LUAFLOW_RUN_FINISHED) {
         r->finished = true;
         r->status = e->told.status;
@@ -509,7 +510,7 @@ static int start_run(luaflow *rt, lf_facts *facts, const luaflow_run_options *o,
     r->on_event = o->on_event;
     r->payload = o->payload;
     r->facts = facts;
-    facts->owner = r;
+    facts->owner = &r->ear;
     int rc = store_run(rt, facts, o->run_id_file, err);
     if (rc != LUAFLOW_OK) {
         free_run(r);

@@ -238,9 +238,7 @@ int luaflow_try(luaflow *rt, luaflow_flow *flow, const char *step, uint64_t wide
     if (rc == LUAFLOW_OK)
         rc = lf_trial_new(rt->store, a.facts, lf_flow_graph(loaded), step, task, &a.place, &a.batch, err);
     if (rc == LUAFLOW_OK)
-        rc = lf_pool_open(rt->store, a.staged, a.home, NULL, &a.pool, err);
-    if (rc == LUAFLOW_OK)
-        rc = lf_pool_executable(a.pool, rt->host.executable, err);
+        rc = lf_pool_open(&(lf_pool_needs){rt->store, a.staged, a.home, &rt->host, NULL}, &a.pool, err);
     if (rc == LUAFLOW_OK) {
         lf_runner runner = lf_pool_runner(a.pool);
         runner.grow(runner.self, 1);

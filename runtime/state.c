@@ -574,32 +574,6 @@ static lua_State *new_state(void)
 #endif
 }
 
-typedef struct visit {
-    luaflow_state_fn on_state;
-    void *payload;
-    luaflow_error *err;
-    int rc;
-} visit;
-
-static int receive_visitor(lua_State *L)
-{
-    visit *v = lua_touserdata(L, 1);
-    lua_settop(L, 0);
-    v->rc = v->on_state(v->payload, L, v->err);
-    return 0;
-}
-
-int lf_state_visit(lua_State *L, luaflow_state_fn on_state, void *payload, luaflow_error *err)
-{
-    visit v = {on_state, payload, err, LUAFLOW_OK};
-    if (on_state == NULL)
-        return LUAFLOW_OK;
-    lua_pushcfunction(L, receive_visitor);
-    lua_pushlightuserdata(L, &v);
-    int rc = lf_state_try(L, 1, 0, LUAFLOW_EFLOW, err);
-    return rc == LUAFLOW_OK ? v.rc : rc;
-}
-
 lua_State *lf_state_new(void)
 {
     home *h = calloc(1, sizeof *h);

@@ -24,8 +24,13 @@ LF_RAISES void lf_state_furnish(lua_State *L);
 LF_RAISES void lf_state_natives(lua_State *L);
 
 /* Lets a host add to the state: calls `on_state` (NULL: nobody) inside a protected call. What it
- * raises is LUAFLOW_EFLOW.  [-0, +0, never raises] */
+ * raises is LUAFLOW_EFLOW, as is a code that is none of ours.  [-0, +0, never raises] */
 int lf_state_visit(lua_State *L, luaflow_state_fn on_state, void *payload, luaflow_error *err);
+
+/* The name of a global, a field of a library or a module that `message`, of a failure, says is
+ * not there, and that `on_state` adds: found out in a state made for that on the caller's thread.
+ * The caller frees it; NULL when there is none. */
+char *lf_state_missed(luaflow_state_fn on_state, void *payload, const char *message);
 
 /* Where a state's printed output goes: `stream` is 1 for stdout, 2 for stderr. May
  * not call back into the state. */

@@ -144,10 +144,12 @@ int lf_stepper_enter(lf_stepper *s, lf_flow *flow, bool own_process, luaflow_err
     return LUAFLOW_OK;
 }
 
-int lf_stepper_new(lf_flow *flow, lf_stepper **out, luaflow_error *err)
+int lf_stepper_new(lf_flow *flow, const lf_host *host, lf_stepper **out, luaflow_error *err)
 {
     lf_stepper *s = NULL;
     int rc = lf_stepper_prepare(&s, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_state_visit(s->L, host->on_state, host->state_payload, err);
     if (rc == LUAFLOW_OK)
         rc = lf_stepper_enter(s, flow, false, err);
     if (rc != LUAFLOW_OK) {

@@ -4,13 +4,14 @@
 #define LF_STEP_H
 
 #include "flow.h"
+#include "host.h"
 #include "world.h"
 
 typedef struct lf_stepper lf_stepper;
 
-/* A state with the flow's chunk loaded. Holds `flow`. LUAFLOW_EFLOW or LUAFLOW_ENOMEM. The
- * caller frees `*out`. */
-int lf_stepper_new(lf_flow *flow, lf_stepper **out, luaflow_error *err);
+/* A state with what `host` adds to it and the flow's chunk loaded. Holds `flow`. LUAFLOW_EFLOW or
+ * LUAFLOW_ENOMEM. The caller frees `*out`. */
+int lf_stepper_new(lf_flow *flow, const lf_host *host, lf_stepper **out, luaflow_error *err);
 void lf_stepper_free(lf_stepper *s); /* accepts NULL */
 
 /* The same in two steps: a state that is good for any flow, and then its flow. An

@@ -33,7 +33,7 @@ typedef struct lf_facts {
     luaflow_error lost;     /* why something of this run was not stored, and nothing after it */
     /* who hears of this run's tasks, and up to how many of a step one by one */
     lf_events *events;
-    void *owner;
+    lf_ear *owner;
     /* of a resumed run: what it takes over, freed by drop_replay; else NULL */
     struct lf_replay *replay;
     void (*drop_replay)(struct lf_replay *replay);

@@ -42,7 +42,7 @@ TEST(an_event_is_a_copy_of_everything_it_points_to)
 {
     char step[] = "train", path[] = "train[2]", text[] = "a\0b";
     char message[] = "no", traceback[] = "at";
-    int owner;
+    lf_ear owner;
     luaflow_event told = {.type = LUAFLOW_TASK_FAILED, .run = 7, .task = 9, .time = 1.5,
                           .step = step, .path = path, .attempt = 2, .worker = 3, .stream = 2, .text = text,
                           .text_size = 3, .message = message, .traceback = traceback, .delay = 4,
@@ -155,6 +155,28 @@ TEST(what_is_about_a_whole_run_is_never_dropped)
     CHECK_INT(lf_events_lost(q), 0);
     for (uint64_t i = 0; i < 5; i++)
         CHECK_INT(next(q, i % 2 ? LUAFLOW_RUN_FINISHED : LUAFLOW_RUN_STARTED), i);
+    lf_events_free(q);
+}
+
+static void remember(void *payload, int level, const char *sentence)
+{
+    CHECK_INT(level, LUAFLOW_LOG_WARNING);
+    strncat(payload, strstr(sentence, "run "), 6);
+}
+
+TEST(the_host_is_told_once_of_each_run_that_events_of_it_are_dropped)
+{
+    char said[100] = "";
+    lf_host host = {.on_log = remember, .log_payload = said};
+    lf_ear ears[2] = {{false}, {false}};
+    lf_events *q = lf_events_new(2, false);
+    lf_events_report(q, &host);
+    for (int i = 0; i < 9; i++) {
+        luaflow_event told = {.type = LUAFLOW_TASK_STARTED, .run = (uint64_t)(i >= 4) + 1};
+        lf_events_post(q, lf_event_new(&told, &ears[i >= 4]));
+        CHECK_STR(said, i < 2 ? "" : i < 6 ? "run 1 " : "run 1 run 2 ");
+    }
+    CHECK_INT(lf_events_lost(q), 7);
     lf_events_free(q);
 }
 

@@ -100,6 +100,7 @@ typedef struct world {
 static void drop_flow(struct lf_flow *flow) { lf_flow_free(flow); }
 
 static char itself[256];
+static lf_host host = {.executable = itself};
 
 static world world_of(const char *attributes, const char *body)
 {
@@ -126,7 +127,7 @@ static world world_of(const char *attributes, const char *body)
     w.facts->flow = flow;
     w.facts->drop_flow = drop_flow;
     w.facts->store = strdup(place);
-    CHECK_INT(lf_isolate_open(itself, &w.isolate, NULL), LUAFLOW_OK);
+    CHECK_INT(lf_isolate_open(&host, &w.isolate, NULL), LUAFLOW_OK);
     return w;
 }
 
@@ -171,7 +172,7 @@ static lf_task_record record_of(const lf_task *t)
 /* Of an attempt that must fail. */
 static const char *failure(world *w)
 {
-    static char message[1000];
+    static char message[4000];
     lf_task *t = attempt(w);
     CHECK_INT(t->outcome, LF_BROKE);
     lf_task_record record = record_of(t);
@@ -337,7 +338,8 @@ TEST(an_executable_that_is_not_there_is_named_with_all_three_ways)
     luaflow_error err = LUAFLOW_ERROR_INIT;
     lf_isolate *other = NULL;
     lf_child *c = NULL;
-    CHECK_INT(lf_isolate_open("/not/there/luaflow", &other, NULL), LUAFLOW_OK);
+    lf_host misled = {.executable = (char[]){"/not/there/luaflow"}};
+    CHECK_INT(lf_isolate_open(&misled, &other, NULL), LUAFLOW_OK);
     CHECK_INT(lf_isolate_take(other, &c, &err), LUAFLOW_ESTEP);
     CHECK(strstr(err.message, "cannot start /not/there/luaflow: No such file or directory") != NULL);
     CHECK(strstr(err.message, "`executable`") != NULL && strstr(err.message, "LUAFLOW_EXE") != NULL &&
@@ -345,7 +347,8 @@ TEST(an_executable_that_is_not_there_is_named_with_all_three_ways)
     luaflow_error_clear(&err);
     lf_isolate_close(other);
     setenv("LUAFLOW_EXE", "/not/there/either", 1);
-    CHECK_INT(lf_isolate_open(NULL, &other, NULL), LUAFLOW_OK);
+    misled.executable = NULL;
+    CHECK_INT(lf_isolate_open(&misled, &other, NULL), LUAFLOW_OK);
     CHECK_INT(lf_isolate_take(other, &c, &err), LUAFLOW_ESTEP);
     CHECK(strstr(err.message, "/not/there/either") != NULL);
     luaflow_error_clear(&err);
@@ -357,9 +360,75 @@ TEST(an_executable_that_is_not_luaflow_is_told)
 {
     world w = world_of("isolate = true", "self.n = 1");
     lf_isolate_close(w.isolate);
-    CHECK_INT(lf_isolate_open("/bin/true", &w.isolate, NULL), LUAFLOW_OK);
+    lf_host misled = {.executable = (char[]){"/bin/true"}};
+    CHECK_INT(lf_isolate_open(&misled, &w.isolate, NULL), LUAFLOW_OK);
     CHECK_STR(failure(&w), "the process ended with exit code 0 before the step began");
     drop_world(&w);
+}
+
+static void keep_warning(void *payload, int level, const char *sentence)
+{
+    CHECK_INT(level, LUAFLOW_LOG_WARNING);
+    strncat(payload, sentence, 300);
+}
+
+TEST(a_process_that_cannot_be_made_ready_for_later_is_told_and_harms_nobody)
+{
+    world w = world_of("isolate = true", "self.n = 1");
+    char link[300], said[400] = "";
+    lf_host linked = {.executable = link, .on_log = keep_warning, .log_payload = said};
+    lf_isolate_close(w.isolate);
+    snprintf(link, sizeof link, "%s/luaflow", place);
+    CHECK_INT(symlink(itself, link), 0);
+    CHECK_INT(lf_isolate_open(&linked, &w.isolate, NULL), LUAFLOW_OK);
+    lf_child *c = NULL;
+    CHECK_INT(lf_isolate_take(w.isolate, &c, NULL), LUAFLOW_OK);
+    CHECK_INT(unlink(link), 0);
+    lf_batch *b = lf_batch_new(w.facts, 1);
+    b->tasks[0].number = 1;
+    b->tasks[0].turn = 1;
+    lf_isolate_run(w.isolate, c, w.seal, &b->tasks[0], w.log);
+    CHECK_INT(b->tasks[0].outcome, LF_SUCCEEDED);
+    CHECK(strstr(said, "no process can be made ready") != NULL && strstr(said, link) != NULL);
+    lf_batch_free(b);
+    drop_world(&w);
+}
+
+/* ---- what the host adds ---- */
+
+static int add_bake(void *payload, lua_State *L, luaflow_error *err)
+{
+    (void)payload, (void)err;
+    lua_pushboolean(L, 1);
+    lua_setglobal(L, "bake_fast");
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "preload");
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "bake");
+    return LUAFLOW_OK;
+}
+
+static void check_hint(const char *body, const char *begins, const char *ends)
+{
+    world w = world_of("isolate = true", body);
+    const char *message = failure(&w);
+    size_t size = strlen(message), tail = strlen(ends);
+    if (strncmp(message, begins, strlen(begins)) != 0 || size < tail || strcmp(message + size - tail, ends) != 0)
+        fail_msg("%s", message);
+    drop_world(&w);
+}
+
+#define HINT(name) "(an isolated step runs in a process of its own and does not see what the host adds: '" name "')"
+
+TEST(a_step_that_misses_what_the_host_adds_is_told_why)
+{
+    host.on_state = add_bake;
+    check_hint("bake_fast(1)", "f.lua:1: attempt to call global 'bake_fast' (a nil value) (an", HINT("bake_fast"));
+    check_hint("require 'bake'", "f.lua:1: module 'bake' not found:\n", "\n" HINT("bake"));
+    check_hint("bake_slow(1)", "f.lua:1: attempt to call global 'bake_slow' (a nil value)", "(a nil value)");
+    check_hint("error('bake_fast')", "f.lua:1: bake_fast", "bake_fast");
+    host.on_state = NULL;
+    check_hint("bake_fast(1)", "f.lua:1: attempt to call global 'bake_fast' (a nil value)", "(a nil value)");
 }
 
 /* ---- processes that are not to be trusted ---- */

@@ -49,7 +49,8 @@ static lf_facts *facts_of(world *w, const char *body)
 
 static void open_pool(world *w, lf_flow *warm, uint32_t workers)
 {
-    CHECK_INT(lf_pool_open(w->store, w->staged, w->home, warm, &w->pool, NULL), LUAFLOW_OK);
+    static const lf_host host = {.executable = NULL};
+    CHECK_INT(lf_pool_open(&(lf_pool_needs){w->store, w->staged, w->home, &host, warm}, &w->pool, NULL), LUAFLOW_OK);
     w->runner = lf_pool_runner(w->pool);
     w->runner.grow(w->runner.self, workers);
 }

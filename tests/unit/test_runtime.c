@@ -1,4 +1,5 @@
-/* The whole house through its front door: luaflow.h alone, as a host has it. */
+/* The whole house through its front door: luaflow.h alone, as a host has it. Processes for
+ * isolated steps are started from this program, too. */
 #include "unit.h"
 
 #include "luaflow.h"
@@ -9,11 +10,19 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+/* A child is known by its environment, see test_isolate.c. */
+__attribute__((constructor)) static void be_a_child(void)
+{
+    if (getenv("TEST_CHILD") != NULL)
+        _exit(luaflow_serve(3, NULL) == LUAFLOW_OK ? 0 : 2);
+}
 
 /* ---- a world in one line ---- */
 
@@ -298,11 +307,6 @@ TEST(a_runtime_that_ran_nothing_has_no_threads_and_a_descriptor_to_wait_on)
     struct pollfd p = {luaflow_fd(rt), POLLIN, 0};
     CHECK(p.fd >= 0);
     CHECK_INT(poll(&p, 1, 0), 0);
-    run_flow(rt, HELLO);
-    CHECK_INT(luaflow_fd(rt), p.fd);
-    luaflow_close(rt);
-    rt = open_store("t", 0);
-    check_threads(before);
     CHECK_INT(luaflow_events_lost(rt), 0);
     CHECK_INT(luaflow_poll(rt, 0), 0);
     CHECK_INT(luaflow_poll(rt, 1), 0);
@@ -311,6 +315,8 @@ TEST(a_runtime_that_ran_nothing_has_no_threads_and_a_descriptor_to_wait_on)
     size_t n;
     CHECK_INT(luaflow_runs_list(rt, NULL, NULL, 0, &id, 1, &n, NULL), LUAFLOW_OK);
     CHECK_INT(n, 0);
+    run_flow(rt, HELLO);
+    CHECK_INT(luaflow_fd(rt), p.fd);
     drop_runtime(rt);
     luaflow_close(NULL);
     luaflow_run_close(NULL);
@@ -1196,6 +1202,233 @@ TEST(one_run_is_resumed_twenty_times_at_once_by_several_runtimes)
         check_artifact(rt, run, 5, "n", "value == 3");
         check_artifact(rt, run, 2, "got", "value % 10 == 0");
     }
+    drop_runtime(rt);
+}
+
+/* ---- what a host adds ---- */
+
+/* What a host of this kind has to say, and how often it was asked to add to a state. */
+typedef struct game {
+    atomic_int visits;
+    const char *fails;
+    pthread_mutex_t lock;
+    char said[2000];
+} game;
+
+static int bake_fast(lua_State *L)
+{
+    lua_pushnumber(L, luaL_checknumber(L, 1) * 2);
+    return 1;
+}
+
+static int open_bake(lua_State *L)
+{
+    lua_newtable(L);
+    lua_pushcfunction(L, bake_fast);
+    lua_setfield(L, -2, "slow");
+    return 1;
+}
+
+static int add_baking(void *payload, lua_State *L, luaflow_error *err)
+{
+    game *g = payload;
+    atomic_fetch_add(&g->visits, 1);
+    if (g->fails != NULL)
+        return luaflow_error_set(err, LUAFLOW_EFLOW, g->fails);
+    lua_pushcfunction(L, bake_fast);
+    lua_setglobal(L, "bake_fast");
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "preload");
+    lua_pushcfunction(L, open_bake);
+    lua_setfield(L, -2, "bake");
+    return luaL_dostring(L, "function string.bake(s) return s .. ' baked' end "
+                            "function whose() return bake_fast(21) end print('not for anybody')");
+}
+
+static void note(void *payload, int level, const char *sentence)
+{
+    game *g = payload;
+    pthread_mutex_lock(&g->lock);
+    size_t used = strlen(g->said);
+    snprintf(g->said + used, sizeof g->said - used, "%d: %s\n", level, sentence);
+    pthread_mutex_unlock(&g->lock);
+}
+
+static luaflow *open_game(game *g)
+{
+    static char itself[256];
+    luaflow *rt = NULL;
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    luaflow_options o = LUAFLOW_OPTIONS_INIT;
+    fresh_place();
+    ssize_t n = readlink("/proc/self/exe", itself, sizeof itself - 1);
+    CHECK(n > 0);
+    itself[n] = '\0';
+    o.store = path("s");
+    o.create = true;
+    o.event_queue = 100;
+    o.executable = itself;
+    o.on_state = add_baking;
+    o.on_log = note;
+    o.state_payload = o.log_payload = g;
+    if (luaflow_open(&o, &rt, &err) != LUAFLOW_OK)
+        fail_msg("%s", luaflow_error_text(&err));
+    return rt;
+}
+
+#define NEW_GAME { .lock = PTHREAD_MUTEX_INITIALIZER }
+
+static luaflow_flow *flow_of_game(game *g, const char *source)
+{
+    luaflow_flow *f = NULL;
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    luaflow_flow_options o = LUAFLOW_FLOW_OPTIONS_INIT;
+    o.on_state = add_baking;
+    o.state_payload = g;
+    if (luaflow_flow_load_string(source, strlen(source), "flows/f.lua", &o, &f, &err) != LUAFLOW_OK)
+        fail_msg("%s", luaflow_error_text(&err));
+    return f;
+}
+
+static luaflow_run_options with_workers(uint32_t n)
+{
+    luaflow_run_options o = plain;
+    o.max_workers = n;
+    return o;
+}
+
+static int end_of(luaflow_run *r)
+{
+    CHECK_INT(luaflow_wait(r, -1), 1);
+    return luaflow_run_status(r);
+}
+
+#define BAKING "local bake = require 'bake' local ready = bake_fast(1) " \
+               "return { name = 'Bake', params = { n = { default = function() return bake_fast(10) end } }, steps = { " \
+               "start = { next = 'a', foreach = 'list', function(self) self.list = 40 end }, " \
+               "a = { next = 'j', function(self) self.x = bake_fast(self.input) + bake.slow(1) + ready + self.n end }, " \
+               "j = function(self, inputs) self.all = inputs:collect('x') self.word = ('cake'):bake() " \
+               "self.whose = whose() end } }"
+
+TEST(what_a_host_adds_is_seen_by_steps_whatever_they_do_with_globals)
+{
+    const char *const sources[] = {BAKING, "local g = _G assert(g.bake_fast) " BAKING}; /* inherited, and copied */
+    for (int i = 0; i < 2; i++) {
+        game g = NEW_GAME;
+        luaflow *rt = open_game(&g);
+        luaflow_flow *f = flow_of_game(&g, sources[i]);
+        CHECK_INT(atomic_load(&g.visits), 1);
+        luaflow_run *r = start_with(rt, f, with_workers(1));
+        CHECK_INT(end_of(r), LUAFLOW_DONE);
+        CHECK_INT(atomic_load(&g.visits), 2); /* once for each state */
+        check_artifact(rt, 1, 42, "all", "#value == 40 and value[40] == 80 + 2 + 2 + 20");
+        check_artifact(rt, 1, 42, "word", "value == 'cake baked'");
+        check_artifact(rt, 1, 42, "whose", "value == 42");
+        luaflow_run_close(r);
+        r = start_with(rt, f, with_workers(3));
+        CHECK_INT(end_of(r), LUAFLOW_DONE);
+        int visits = atomic_load(&g.visits);
+        CHECK(visits >= 2 && visits <= 4);
+        luaflow_run_close(r);
+        luaflow_trial *trial = NULL;
+        CHECK_INT(luaflow_try(rt, f, "j", 1, 0, NULL, NULL, &trial, NULL), LUAFLOW_OK);
+        CHECK(!trial->failed);
+        luaflow_free(trial);
+        CHECK_INT(atomic_load(&g.visits), visits + 1); /* which has a state of its own */
+        CHECK_STR(g.said, "");
+        luaflow_flow_close(f);
+        drop_runtime(rt);
+    }
+}
+
+TEST(a_host_that_cannot_add_to_a_state_fails_what_needs_it_and_says_why)
+{
+    game g = NEW_GAME;
+    luaflow *rt = open_game(&g);
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    luaflow_flow *f = flow_of_game(&g, "return { steps = { start = function() end } }"), *none = NULL;
+    luaflow_run *r = start_with(rt, f, plain);
+    CHECK_INT(end_of(r), LUAFLOW_DONE);
+    luaflow_run_close(r);
+    g.fails = "the oven is cold";
+    luaflow_trial *trial = NULL;
+    CHECK_INT(luaflow_try(rt, f, "start", 1, 0, NULL, NULL, &trial, &err), LUAFLOW_EFLOW);
+    CHECK(strstr(luaflow_error_text(&err), "on_state") != NULL && strstr(err.message, g.fails) != NULL);
+    luaflow_flow_options o = LUAFLOW_FLOW_OPTIONS_INIT;
+    o.on_state = add_baking;
+    o.state_payload = &g;
+    CHECK_INT(luaflow_flow_load_string(HELLO, strlen(HELLO), "f.lua", &o, &none, &err), LUAFLOW_EFLOW);
+    CHECK(strstr(luaflow_error_text(&err), g.fails) != NULL);
+    luaflow_error_clear(&err);
+    luaflow_flow *other = flow_of(HELLO);
+    r = start_with(rt, other, plain);
+    CHECK_INT(end_of(r), LUAFLOW_FAILED);
+    int code;
+    const char *why = luaflow_run_problem(r, &code);
+    CHECK(why != NULL && strstr(why, g.fails) != NULL);
+    CHECK_INT(code, LUAFLOW_EFLOW);
+    luaflow_run_close(r);
+    g.fails = NULL; /* it was no more than that */
+    r = start_with(rt, other, plain);
+    CHECK_INT(end_of(r), LUAFLOW_DONE);
+    luaflow_run_close(r);
+    luaflow_flow_close(f);
+    luaflow_flow_close(other);
+    drop_runtime(rt);
+}
+
+TEST(a_state_that_takes_the_place_of_a_worn_one_is_added_to_and_told_of)
+{
+    game g = NEW_GAME;
+    luaflow *rt = open_game(&g);
+    luaflow_flow *f = flow_of_game(&g, WIDE("1100", "local ffi = require 'ffi' for i = 1, 22 do ffi.typeof('struct { char x' "
+                                                    ".. self.input .. 'y' .. i .. '; }') end self.x = bake_fast(1)"));
+    luaflow_run *r = start_with(rt, f, with_workers(1));
+    CHECK_INT(end_of(r), LUAFLOW_DONE);
+    CHECK_INT(atomic_load(&g.visits), 3);
+    CHECK(strstr(g.said, "0: ") == NULL);
+    CHECK_INT(strncmp(g.said, "1: worker 1's Lua state for flow Wide has grown too large", 57), 0);
+    luaflow_run_close(r);
+    luaflow_flow_close(f);
+    drop_runtime(rt);
+}
+
+TEST(an_isolated_step_does_not_see_what_the_host_adds_and_says_so)
+{
+    game g = NEW_GAME;
+    ear heard = {.events = 0};
+    setenv("TEST_CHILD", "1", 1);
+    luaflow *rt = open_game(&g);
+    luaflow_flow *f = flow_of_game(&g, "return { steps = { start = { next = 'b', function() bake_fast(1) end }, "
+                                       "b = { isolate = true, function() bake_fast(1) end } } }");
+    luaflow_run *r = start_with(rt, f, hearing(&heard));
+    CHECK_INT(end_of(r), LUAFLOW_FAILED);
+    CHECK(strstr(heard.text, "finished start;") != NULL);
+    CHECK(strstr(heard.text, "failed bflows/f.lua:1: attempt to call global 'bake_fast' (a nil value) (an isolated step runs in "
+                             "a process of its own and does not see what the host adds: 'bake_fast');") != NULL);
+    luaflow_run_close(r);
+    luaflow_flow_close(f);
+    unsetenv("TEST_CHILD");
+    drop_runtime(rt);
+}
+
+TEST(a_host_hears_once_that_a_run_loses_events)
+{
+    game g = NEW_GAME;
+    luaflow *rt = open_game(&g);
+    luaflow_flow *f = flow_of_game(&g, "return { steps = { start = function() for i = 1, 1000 do print(i) end end } }");
+    ear heard = {.events = 0};
+    luaflow_run *r = start_with(rt, f, hearing(&heard));
+    while (stored_status(rt, 1) == LUAFLOW_RUNNING)
+        usleep(1000);
+    CHECK_INT(end_of(r), LUAFLOW_DONE);
+    CHECK(luaflow_events_lost(rt) > 800);
+    pthread_mutex_lock(&g.lock);
+    CHECK_INT(strncmp(g.said, "2: events of run 1 are dropped", 30), 0);
+    CHECK_INT(strchr(g.said, '\n') - g.said, strlen(g.said) - 1);
+    pthread_mutex_unlock(&g.lock);
+    luaflow_run_close(r);
+    luaflow_flow_close(f);
     drop_runtime(rt);
 }
 

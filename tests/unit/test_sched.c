@@ -120,6 +120,7 @@ static void drop_world(world *w)
 /* ---- runs ---- */
 
 typedef struct run {
+    lf_ear ear;
     lf_facts *facts;
     const lf_graph *graph;
     uint32_t max_workers; /* to be set before the start, or 1 */
@@ -148,7 +149,7 @@ static void start_run(world *w, run *r, const char *steps)
     r->facts->flow = flow;
     r->facts->drop_flow = drop_flow;
     r->facts->events = w->events;
-    r->facts->owner = r;
+    r->facts->owner = &r->ear;
     r->facts->listened = true;
     r->facts->progress_after = r->progress_after;
     store_run(w->store, r->facts);
@@ -163,7 +164,7 @@ static void drop_run(run *r) { lf_facts_free(r->facts); }
 static void listen(world *w)
 {
     for (lf_event *e; (e = lf_events_take(w->events)) != NULL;) {
-        run *r = e->owner;
+        run *r = LF_OF(e->owner, run, ear);
         CHECK(!r->finished);
         CHECK_INT(e->told.run, r->facts->run);
         r->heard[e->told.type]++;

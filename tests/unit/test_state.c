@@ -418,3 +418,66 @@ TEST(a_module_that_is_not_there_is_named)
     luaflow_error_clear(&err);
     lf_state_free(L);
 }
+
+/* ---- what a host adds ---- */
+
+static int add_or_fail(void *payload, lua_State *L, luaflow_error *err)
+{
+    const char *what = payload;
+    lua_pushnumber(L, 7);
+    lua_setglobal(L, "seven");
+    lua_pushnumber(L, 8); /* left on the stack */
+    CHECK_INT(lua_gettop(L), 1);
+    if (strcmp(what, "raise") == 0)
+        return luaL_error(L, "not today");
+    if (strcmp(what, "object") == 0)
+        return lua_newtable(L), lua_error(L);
+    if (strcmp(what, "say") == 0)
+        return luaflow_error_set(err, LUAFLOW_ENOTFOUND, "no level");
+    if (strcmp(what, "memory") == 0)
+        return LUAFLOW_ENOMEM;
+    return strcmp(what, "code") == 0 ? 77 : LUAFLOW_OK;
+}
+
+static void check_visit(const char *what, int code, const char *said)
+{
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    lua_State *L = lf_state_new();
+    CHECK_INT(lf_state_visit(L, add_or_fail, (void *)what, &err), code);
+    CHECK_INT(lf_state_visit(L, add_or_fail, (void *)what, NULL), code);
+    if (strstr(luaflow_error_text(&err), said) == NULL)
+        fail_msg("'%s' does not say '%s'", luaflow_error_text(&err), said);
+    CHECK_INT(lua_gettop(L), 0);
+    luaflow_error_clear(&err);
+    lf_state_free(L);
+}
+
+TEST(a_host_adds_to_a_state)
+{
+    lua_State *L = lf_state_new();
+    CHECK_INT(lf_state_visit(L, NULL, NULL, NULL), LUAFLOW_OK);
+    CHECK_INT(lf_state_visit(L, add_or_fail, "", NULL), LUAFLOW_OK);
+    CHECK_INT(lua_gettop(L), 0);
+    run(L, "assert(seven == 7)");
+    lf_state_free(L);
+}
+
+TEST(a_host_that_fails_to_add_to_a_state_is_told_of)
+{
+    check_visit("raise", LUAFLOW_EFLOW, "on_state, by which the host adds to a Lua state, failed: not today");
+    check_visit("object", LUAFLOW_EFLOW, "failed: (error object is a table value)");
+    check_visit("say", LUAFLOW_ENOTFOUND, "failed: no level");
+    check_visit("code", LUAFLOW_EFLOW, "failed: invalid flow");
+    check_visit("memory", LUAFLOW_ENOMEM, "out of memory");
+}
+
+TEST(what_a_message_misses_is_found_among_what_the_host_adds)
+{
+    char *found = lf_state_missed(add_or_fail, "", "f.lua:1: attempt to call global 'seven' (a nil value)");
+    CHECK_STR(found, "seven");
+    free(found);
+    CHECK(lf_state_missed(add_or_fail, "", "f.lua:1: attempt to call global 'eight' (a nil value)") == NULL);
+    CHECK(lf_state_missed(add_or_fail, "", "f.lua:1: seven is missing") == NULL);
+    CHECK(lf_state_missed(add_or_fail, "raise", "attempt to call global 'seven' (a nil value)") == NULL);
+    CHECK(lf_state_missed(NULL, NULL, "attempt to call global 'seven' (a nil value)") == NULL);
+}

@@ -67,7 +67,8 @@ static void begin_with(const char *head, const char *body, const char *params)
     facts->params = encoded(params);
     facts->store = strdup(at);
     seal = lf_seal_new(store, staged, printed);
-    if (lf_stepper_new(flow, &stepper, &err) != LUAFLOW_OK)
+    static const lf_host host = {.executable = NULL};
+    if (lf_stepper_new(flow, &host, &stepper, &err) != LUAFLOW_OK)
         fail_msg("%s", luaflow_error_text(&err));
 }
 

@@ -259,7 +259,7 @@ TEST(an_event_about_a_task_says_which)
     lf_batch *b = watched_batch(1);
     lf_task *t = &b->tasks[0];
     lf_bytes at = {0};
-    int owner;
+    lf_ear owner;
     b->facts->events = lf_events_new(10, false);
     b->facts->run = 3;
     b->facts->owner = &owner;
