@@ -96,25 +96,10 @@ static int process_now(lua_State *L)
     return 1;
 }
 
-/* process.cwd() -> path, or nil when it is gone */
-static int process_cwd(lua_State *L)
-{
-    char *path = getcwd(lua_newuserdata(L, PATH_MAX), PATH_MAX);
-    lua_pushstring(L, path);
-    return 1;
-}
-
 static int process_exists(lua_State *L)
 {
     struct stat about;
     lua_pushboolean(L, stat(luaL_checkstring(L, 1), &about) == 0);
-    return 1;
-}
-
-static int process_is_directory(lua_State *L)
-{
-    struct stat about;
-    lua_pushboolean(L, stat(luaL_checkstring(L, 1), &about) == 0 && S_ISDIR(about.st_mode));
     return 1;
 }
 
@@ -201,9 +186,7 @@ static const luaL_Reg process_functions[] = {
     {"isatty", process_isatty},
     {"width", process_width},
     {"now", process_now},
-    {"cwd", process_cwd},
     {"exists", process_exists},
-    {"is_directory", process_is_directory},
     {"unreadable", process_unreadable},
     {"write", process_write},
     {"wait_readable", process_wait_readable},

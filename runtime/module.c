@@ -3,6 +3,11 @@
  * calls it. */
 #include "module_inside.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
 /* ---- a runtime: an open store ---- */
 
 lf_core_runtime *lf_arg_runtime(lua_State *L, int arg)
@@ -28,6 +33,9 @@ static void close_runtime(lf_core_runtime *rt)
     luaflow_close(handle);
     lf_core_forget_warnings(rt);
     lf_core_drop_runs(rt);
+    if (rt->place >= 0)
+        close(rt->place);
+    rt->place = -1;
 }
 
 static int runtime_close(lua_State *L)
@@ -44,6 +52,17 @@ static int runtime_gc(lua_State *L)
     return 0;
 }
 
+/* A store that was there a moment ago.  [-0, +3, raises] */
+LF_RAISES static int fail_to_open(lua_State *L, lf_core_runtime *rt, const char *store)
+{
+    const char *why = strerror(errno);
+    close_runtime(rt);
+    lua_pushnil(L);
+    lua_pushfstring(L, "cannot open %s: %s", store, why);
+    lua_pushstring(L, lf_code_name(LUAFLOW_ESTORE));
+    return 3;
+}
+
 /* core.open { store =, create =, wait_for_host =, executable = } */
 static int core_open(lua_State *L)
 {
@@ -57,7 +76,7 @@ static int core_open(lua_State *L)
         return luaL_error(L, "option 'store' must name the store's directory");
     lf_scratch *s = lf_scratch_new(L);
     lf_core_runtime *rt = lua_newuserdata(L, sizeof *rt);
-    *rt = (lf_core_runtime){0};
+    *rt = (lf_core_runtime){.place = -1};
     luaL_getmetatable(L, LF_RUNTIME_TYPE);
     lua_setmetatable(L, -2);
     lua_newtable(L); /* the runs it keeps alive */
@@ -66,6 +85,26 @@ static int core_open(lua_State *L)
     options.log_payload = rt;
     if (luaflow_open(&options, &rt->handle, &s->err) != LUAFLOW_OK)
         return lf_scratch_fail(L, s);
+    rt->place = open(options.store, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (rt->place < 0)
+        return fail_to_open(L, rt, options.store);
+    return 1;
+}
+
+/* rt:place() -> what core.place says of the store's directory; nil once that was removed */
+static int runtime_place(lua_State *L) { return lf_push_place_of(L, lf_arg_runtime(L, 1)->place); }
+
+/* rt:is_delivering() -> whether this is called from within a callback */
+static int runtime_is_delivering(lua_State *L)
+{
+    lua_pushboolean(L, lf_arg_runtime(L, 1)->delivering != NULL);
+    return 1;
+}
+
+/* rt:events_lost() -> how many were dropped since nobody took them */
+static int runtime_events_lost(lua_State *L)
+{
+    lua_pushnumber(L, (double)luaflow_events_lost(lf_arg_runtime(L, 1)->handle));
     return 1;
 }
 
@@ -83,7 +122,10 @@ void lf_core_runtimes(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"open", core_open}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
+        {"events_lost", runtime_events_lost},
         {"fd", runtime_fd},
+        {"is_delivering", runtime_is_delivering},
+        {"place", runtime_place},
         {"warning", runtime_warning},
         {"close", runtime_close},
         {NULL, NULL},
@@ -133,16 +175,32 @@ static int versions(lua_State *L)
 int luaopen_luaflow_core(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"versions", versions}, {NULL, NULL}};
+    luaL_findtable(L, LUA_REGISTRYINDEX, "_LOADED", 8);  /* loaded */
+    lua_getfield(L, -1, "luaflow.core");
+    if (lua_istable(L, -1))
+        return 1; /* one table, under whatever name it is opened */
+    lua_pop(L, 1);
     luaflow_furnish(L);
-    lua_newtable(L);
+    lua_newtable(L);                                     /* loaded, core */
     lf_core_values(L);
     lf_core_flows(L);
     lf_core_runtimes(L);
     lf_core_runs(L);
     lf_core_reading(L);
     lf_core_stores(L);
+    lf_core_places(L);
     lf_core_add(L, functions);
+    lf_set_string(L, "version", LUAFLOW_VERSION);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "luaflow.core");
     return 1;
 }
 
-int luaopen_luaflow(lua_State *L) { return luaopen_luaflow_core(L); }
+int luaopen_luaflow(lua_State *L)
+{
+    luaopen_luaflow_core(L);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "luaflow.door");
+    lua_call(L, 1, 1);
+    return 1;
+}

@@ -31,6 +31,7 @@ LF_RAISES void lf_core_runtimes(lua_State *L);
 LF_RAISES void lf_core_runs(lua_State *L);
 LF_RAISES void lf_core_reading(lua_State *L);
 LF_RAISES void lf_core_stores(lua_State *L);
+LF_RAISES void lf_core_places(lua_State *L);
 
 /* Sets functions as fields of the table on top.  [-0, +0, raises] */
 LF_RAISES void lf_core_add(lua_State *L, const luaL_Reg *functions);
@@ -54,6 +55,8 @@ typedef struct lf_core_runtime {
     lf_core_said *heard;
     lua_State *delivering; /* the state inside luaflow_poll and the like, or NULL */
     bool raised;           /* a callback's error lies on top of its stack */
+    int place;             /* its directory: while this descriptor is open, no other one is
+                              taken for it; -1 once closed */
 } lf_core_runtime;
 
 /* The open handle that is argument `arg`.  [-0, +0, raises] */
@@ -62,6 +65,10 @@ LF_RAISES lf_core_runtime *lf_arg_runtime(lua_State *L, int arg);
 
 /* Refuses to do `what` while events are delivered.  [-0, +0, raises] */
 LF_RAISES void lf_core_refuse_inside(lua_State *L, const lf_core_runtime *rt, const char *what);
+
+/* Returns what core.place gives for the directory that `fd` is; nothing once that was removed.
+ * [-0, +1 or +0, raises] */
+LF_RAISES int lf_push_place_of(lua_State *L, int fd);
 
 /* module_log.c: a luaflow_log_fn that keeps warnings for the lf_core_runtime at `payload`. */
 void lf_core_hear(void *payload, int level, const char *sentence);

@@ -9,7 +9,9 @@
 
 #include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define FOREVER 1e9 /* seconds; from here on, math.huge included, waiting has no end */
 #define RUNS_TABLE "luaflow.runs" /* registry: weak, from a run's block to its userdata */
@@ -175,7 +177,7 @@ static void deliver(void *payload, const luaflow_event *event)
     if (r->orphan || L == NULL || lua_cpcall(L, deliver_protected, &d) == 0)
         return;
     if (rt->raised)
-        lua_pop(L, 1); /* the first error is the one to tell */
+        lua_pop(L, 1); /* while a run is closed; the first error is the one to tell */
     rt->raised = true;
 }
 
@@ -215,16 +217,56 @@ LF_RAISES static double opt_seconds(lua_State *L, int arg, double absent)
     return seconds;
 }
 
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Events are delivered one by one, so that after a callback that raised no other is called:
+ * what waits is told another time. */
+static bool deliver_one(runtime *rt) { return !rt->raised && luaflow_poll(rt->handle, 0) > 0; }
+
 /* rt:poll(seconds or nil) -> how many events were delivered; one, if any, for nil */
 static int runtime_poll(lua_State *L)
 {
     runtime *rt = lf_arg_runtime(L, 1);
-    double seconds = opt_seconds(L, 2, 0);
+    double end = now() + opt_seconds(L, 2, 0);
+    int n = 0;
     begin_delivery(L, rt, "poll");
-    int n = luaflow_poll(rt->handle, seconds);
+    while (deliver_one(rt)) {
+        n++;
+        if (now() >= end)
+            break;
+    }
     end_delivery(L, rt, 1);
     lua_pushinteger(L, n);
     return 1;
+}
+
+/* False when `seconds` (negative: any number) have passed, or a signal handler ran. */
+static bool wait_for_events(const runtime *rt, double seconds)
+{
+    struct pollfd p = {luaflow_fd(rt->handle), POLLIN, 0};
+    struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    return ppoll(&p, 1, seconds < 0 ? NULL : &t, NULL) > 0;
+}
+
+/* Delivers until the run has ended (true), or time is up, a callback raised or a signal handler
+ * ran (false). */
+static bool wait_for_end(run *r, double seconds)
+{
+    double end = now() + seconds;
+    while (luaflow_run_status(r->handle) == LUAFLOW_RUNNING) {
+        bool delivered = deliver_one(r->rt);
+        double left = end - now();
+        if (r->rt->raised || (seconds >= 0 && left <= 0))
+            break;
+        if (!delivered && !wait_for_events(r->rt, seconds < 0 ? -1 : left))
+            break;
+    }
+    return luaflow_run_status(r->handle) != LUAFLOW_RUNNING;
 }
 
 /* run:wait(seconds or nil) -> whether it has ended; without end for nil */
@@ -236,7 +278,7 @@ static int run_wait(lua_State *L)
     lua_settop(L, 1);
     push_runtime(L, 1);             /* run, runtime */
     begin_delivery(L, rt, "wait");
-    int ended = luaflow_wait(r->handle, seconds < FOREVER ? seconds : -1);
+    bool ended = wait_for_end(r, seconds < FOREVER ? seconds : -1);
     end_delivery(L, rt, 2);
     lua_pushboolean(L, ended);
     return 1;
@@ -245,6 +287,19 @@ static int run_wait(lua_State *L)
 static int run_cancel(lua_State *L)
 {
     luaflow_cancel(arg_run(L, 1)->handle);
+    return 0;
+}
+
+/* run:listen(function or nil): who hears its events from the next one on */
+static int run_listen(lua_State *L)
+{
+    arg_run(L, 1);
+    if (!lua_isnoneornil(L, 2))
+        luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_settop(L, 2);
+    lua_getfenv(L, 1);
+    lua_insert(L, 2);               /* run, env, function */
+    lua_setfield(L, 2, "on_event");
     return 0;
 }
 
@@ -294,6 +349,15 @@ static int run_close(lua_State *L)
     return 0;
 }
 
+/* A run that is collected before it has ended is one of a state that closes: its runtime's others
+ * end with it. So none of them starts anything while one is waited for. */
+static void cancel_with(run *r)
+{
+    for (run *other = r->kept ? r->rt->runs : NULL; other != NULL; other = other->next)
+        if (other->handle != NULL)
+            luaflow_cancel(other->handle);
+}
+
 static int run_gc(lua_State *L)
 {
     run **slot = lua_touserdata(L, 1);
@@ -301,6 +365,8 @@ static int run_gc(lua_State *L)
     *slot = NULL;
     if (r == NULL)
         return 0;
+    if (r->rt != NULL)
+        cancel_with(r);
     if (r->rt != NULL && r->rt->delivering != NULL)
         r->orphan = true;
     else
@@ -395,6 +461,13 @@ LF_RAISES static luaflow_run_options read_options(lua_State *L)
     return options;
 }
 
+/* [-0, +0, raises] */
+LF_RAISES static void listen(lua_State *L, luaflow_run_options *options, run *r)
+{
+    options->on_event = lf_option_boolean(L, 3, "unheard") ? NULL : deliver;
+    options->payload = r;
+}
+
 /* What a start that failed leaves: nil and why, and no run.  [-0, +?, raises] */
 LF_RAISES static int refuse(lua_State *L, run *r, lf_scratch *s)
 {
@@ -405,7 +478,8 @@ LF_RAISES static int refuse(lua_State *L, run *r, lf_scratch *s)
 }
 
 /* rt:start(flow, { texts =, values =, tags =, seed =, max_workers =, max_num_splits =,
- * progress_after =, keep_going =, run_id_file =, on_event = }) */
+ * progress_after =, keep_going =, run_id_file =, on_event =, unheard = }); unheard: nobody will
+ * ever listen, so events of tasks need not be made */
 static int runtime_start(lua_State *L)
 {
     runtime *rt = lf_arg_runtime(L, 1);
@@ -419,8 +493,7 @@ static int runtime_start(lua_State *L)
     if (!lf_push_params(L, texts, texts + 1, s, &options.params, &options.n_params))
         return lf_scratch_fail(L, s);
     run *r = push_run(L, rt);
-    options.on_event = deliver;
-    options.payload = r;
+    listen(L, &options, r);
     if (luaflow_start(rt->handle, flow, &options, &r->handle, &s->err) == LUAFLOW_OK)
         return 1;
     return refuse(L, r, s);
@@ -436,8 +509,7 @@ static int runtime_resume(lua_State *L)
     const char *step = lf_option_string(L, 3, "step");
     lf_scratch *s = lf_scratch_new(L);
     run *r = push_run(L, rt);
-    options.on_event = deliver;
-    options.payload = r;
+    listen(L, &options, r);
     if (luaflow_resume(rt->handle, flow, origin, step, &options, &r->handle, &s->err) == LUAFLOW_OK)
         return 1;
     return refuse(L, r, s);
@@ -556,6 +628,7 @@ void lf_core_runs(lua_State *L)
     static const luaL_Reg methods[] = {
         {"wait", run_wait},
         {"cancel", run_cancel},
+        {"listen", run_listen},
         {"id", run_id},
         {"status", run_status},
         {"problem", run_problem},

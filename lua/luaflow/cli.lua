@@ -76,21 +76,8 @@ function cli.suggestion(wrong, names, prefix)
   return near and ("; did you mean '%s%s'?"):format(prefix or "", near) or ""
 end
 
---- The store of this command: --store, else $LUAFLOW_STORE, else the nearest .luaflow
---- directory here or above, else ./.luaflow.
-function cli.store_directory(args)
-  if args.store then return args.store end
-  local from_environment = os.getenv("LUAFLOW_STORE")
-  if from_environment and from_environment ~= "" then return from_environment end
-  local here = process.cwd()
-  while here do
-    local candidate = (here == "/" and "" or here) .. "/.luaflow"
-    if process.is_directory(candidate) then return candidate end
-    here = here ~= "/" and here:gsub("/[^/]*$", "") or nil
-    if here == "" then here = "/" end
-  end
-  return ".luaflow"
-end
+--- The store of this command: --store, else that of everybody.
+function cli.store_directory(args) return args.store or require("luaflow.stores").default() end
 
 --- Opens the store, with further `options` of core.open.
 --- @return userdata? runtime, string? message, string? code

@@ -70,16 +70,14 @@ local function find_run(rt, text)
   return run, { unpack(parts, rest) }
 end
 
-local function has_step(run, name)
-  for _, step in ipairs(run.steps) do
-    if step.name == name then return true end
-  end
-  return false
-end
-
-local function no_step(run, name)
+--- Whether a run has a step of this name.
+--- @return true?, string? message, string? code
+function pathspec.check_step(run, name)
   local names = {}
-  for i, step in ipairs(run.steps) do names[i] = step.name end
+  for i, step in ipairs(run.steps) do
+    if step.name == name then return true end
+    names[i] = step.name
+  end
   return nil, ("run %d has no step '%s'; its steps are %s"):format(run.id, name, table.concat(names, ", ")), "notfound"
 end
 
@@ -97,7 +95,10 @@ function pathspec.find(rt, text)
   if run == nil then return nil, rest, code end
   local step, task = rest[1], rest[2]
   if #rest > 2 or (task and not is_number(task)) then return not_a_pathspec(text) end
-  if step and not has_step(run, step) then return no_step(run, step) end
+  if step then
+    local ok, message, missing = pathspec.check_step(run, step)
+    if not ok then return nil, message, missing end
+  end
   return { run = run, step = step, task = tonumber(task) }
 end
 
@@ -111,7 +112,8 @@ function pathspec.find_artifact(rt, text)
   end
   if #rest == 1 then return { run = run }, rest[1] end
   local step = rest[1]
-  if not has_step(run, step) then return no_step(run, step) end
+  local ok, message, missing = pathspec.check_step(run, step)
+  if not ok then return nil, message, missing end
   if #rest > 2 and is_number(rest[2]) then
     return { run = run, step = step, task = tonumber(rest[2]) }, table.concat(rest, "/", 3)
   end
@@ -172,7 +174,9 @@ function pathspec.one_task(rt, place)
   return nil, ("run %d has no task that succeeded yet"):format(place.run.id), "notfound"
 end
 
-local function no_artifact(run, task, name)
+--- Why a task has no artifact of this name.
+--- @return nil, string message, string code
+function pathspec.no_artifact(run, task, name)
   local names = {}
   for i, artifact in ipairs(task.artifacts) do names[i] = artifact.name end
   local has = task.failed and "it failed, so it has none"
@@ -187,7 +191,7 @@ function pathspec.bytes(rt, place, name)
   if task == nil then return nil, message, code end
   local bytes
   bytes, message, code = rt:bytes(place.run.id, task.task, name)
-  if bytes == nil and code == "notfound" then return no_artifact(place.run, task, name) end
+  if bytes == nil and code == "notfound" then return pathspec.no_artifact(place.run, task, name) end
   return bytes, message, code
 end
 

@@ -12,10 +12,8 @@ local process = {
   isatty = function(fd) return world.terminals ~= nil and world.terminals[fd] == true end,
   width = function() return 80 end,
   now = function() return 1700000010 end,
-  cwd = function() return world.cwd end,
   executable = function() return "/usr/bin/luaflow" end,
   exists = function(path) return path:find("%.lua$") ~= nil and path ~= "gone.lua" end,
-  is_directory = function(path) return world.directories[path] == true end,
   unreadable = function(path) return path == "locked.lua" and "Permission denied" or nil end,
   watch_signals = function() world.watched = true end,
   interrupts = function() return table.remove(world.interrupts, 1) or world.last_interrupts or 0 end,
@@ -207,6 +205,8 @@ function rt:try(_, step, options)
 end
 
 local core = {
+  cwd = function() return world.cwd end,
+  is_directory = function(path) return world.directories[path] == true end,
   versions = function() return "luaflow 0.1.0\nLuaJIT 2.1\n" end,
   load = function(path, with)
     world.with = with

@@ -77,13 +77,22 @@ describe("luaflow.core", function()
   end)
 
   describe("a callback", function()
-    it("that fails is told after the run has ended", function()
-      local run = assert(open():start(flow_of(QUICK), {
-        on_event = function(event) error("cannot show " .. event.event, 0) end,
+    it("that fails ends what delivers, and no event is lost by it", function()
+      local rt, heard = open(), 0
+      local run = assert(rt:start(flow_of(QUICK), {
+        on_event = function(event)
+          heard = heard + 1
+          error("cannot show " .. event.event, 0)
+        end,
       }))
       assert.has_error(function() run:wait(20) end, "cannot show run_started")
-      assert.are.equal("done", run:status())
+      assert.are.equal(1, heard)
+      assert.are.equal("running", run:status())
+      while heard < 6 do pcall(rt.poll, rt, 1) end
+      assert.has_error(function() run:wait() end, "cannot show run_finished")
+      assert.are.equal(7, heard)
       assert.is_true(run:wait(20))
+      assert.are.equal("done", run:status())
     end)
 
     it("may not deliver, wait or close", function()
@@ -193,6 +202,41 @@ describe("luaflow.core", function()
         assert.truthy(refusal { seed = seed }:find("option 'seed' must be a whole number", 1, true))
       end
       assert.are.same({}, rt:runs(nil, nil, nil, 10))
+    end)
+  end)
+
+  describe("who listens", function()
+    it("may come later, and may be another", function()
+      local first, second = {}, {}
+      local run = assert(open():start(flow_of(QUICK)))
+      run:listen(function(event)
+        first[#first + 1] = event.event
+        run:listen(function(later) second[#second + 1] = later.event end)
+      end)
+      assert.is_true(run:wait(20))
+      assert.are.same({ "run_started" }, first)
+      assert.are.equal("run_finished", second[6])
+      assert.has_error(function() run:listen("print") end)
+    end)
+
+    it("hears nothing of a run that was said to be unheard, which ends all the same", function()
+      local rt, told = open(), 0
+      local run = assert(rt:start(flow_of(QUICK), { unheard = true, on_event = function() told = told + 1 end }))
+      assert.is_true(run:wait(20))
+      assert.are.equal("done", run:status())
+      assert.are.equal(0, told)
+    end)
+
+    it("is told how much was lost", function() assert.are.equal(0, open():events_lost()) end)
+
+    it("can be asked for from within a callback", function()
+      local rt, answers = open(), {}
+      local run = assert(rt:start(flow_of(QUICK), {
+        on_event = function(event) answers[event.event] = rt:is_delivering() end,
+      }))
+      assert.is_true(run:wait(20))
+      assert.is_true(answers.run_finished)
+      assert.is_false(rt:is_delivering())
     end)
   end)
 
@@ -334,6 +378,17 @@ describe("luaflow.core", function()
       assert.are.equal("notfound", code)
     end)
 
+    it("is where it is, whatever that is called, until it is removed", function()
+      local rt, other = open(), open("other")
+      assert.are.equal(core.place(directory .. "/store"), rt:place())
+      assert.are.equal(core.place(directory .. "/./store/"), rt:place())
+      assert.are_not.equal(other:place(), rt:place())
+      assert.is_nil(core.place(directory .. "/none"))
+      run_command("rm -r " .. directory .. "/other && mkdir " .. directory .. "/other")
+      assert.is_nil(other:place())
+      assert.are_not.equal(core.place(directory .. "/other"), rt:place())
+    end)
+
     it("takes whole numbers for runs and tasks", function()
       local rt = open()
       assert.are.equal("notfound", select(3, rt:run(7)))
@@ -348,10 +403,39 @@ describe("luaflow.core", function()
     local rt, told = open(), 0
     local run = assert(rt:start(flow_of(QUICK), { on_event = function() told = told + 1 end }))
     local path = assert(package.searchpath("luaflow", package.cpath))
-    local again = assert(package.loadlib(path, "luaopen_luaflow"))()
-    assert.are.equal("function", type(again.open))
+    local again = assert(package.loadlib(path, "luaopen_luaflow_core"))()
+    assert.are.equal(core, again)
     assert.is_true(run:wait(20))
     assert.are.equal(7, told)
+  end)
+
+  it("knows where the process is, and what is a directory", function()
+    assert.are.equal("/", core.cwd():sub(1, 1))
+    assert.is_true(core.is_directory(directory))
+    assert.is_false(core.is_directory(directory .. "/none"))
+    assert.is_false(core.is_directory(assert(package.searchpath("luaflow", package.cpath))))
+  end)
+
+  it("ends all runs of a store at once when the state closes", function()
+    local script, path = directory .. "/leave.lua", directory .. "/flow.lua"
+    flow_of [[return { steps = {
+      start = { next = "each", foreach = "n", function(self) self.n = 10000 end },
+      each = { next = "finish", function() os.execute("sleep 0.01") end },
+      finish = function(self, inputs) end } }]]
+    local file = assert(io.open(script, "w"))
+    file:write(([[
+      local core = require "luaflow.core"
+      local rt = assert(core.open { store = %q, create = true })
+      local flow = assert(core.load(%q))
+      local runs = {}
+      for i = 1, 4 do runs[i] = assert(rt:start(flow)) end
+    ]]):format(directory .. "/store", path))
+    file:close()
+    assert.are.equal(0, os.execute("luajit " .. script))
+    local rt = open()
+    for id = 1, 4 do
+      assert.are.equal("interrupted", rt:run(id).status)
+    end
   end)
 
   it("survives a state that closes inside a callback", function()

@@ -1,3 +1,4 @@
+-- The door as a step sees it: what a host has is in host_spec.
 local registered -- what was asked of the state: name → metatable
 local native = { register = function(name, metatable) registered[name] = metatable end }
 package.loaded["luaflow.native"] = native
@@ -90,4 +91,17 @@ describe("current", function()
     assert.is_nil(luaflow.nothing)
     native.current = nil
   end)
+end)
+
+describe("what is for hosts", function()
+  it("says so in a step", function()
+    for name in ("run start resume check poll use Flow Run Step Task Artifact"):gmatch "%a+" do
+      fails(("luaflow.%s is for hosts: a step can neither start runs nor read their results"):format(name),
+        function() luaflow[name]("F/1") end)
+    end
+  end)
+end)
+
+it("the door is one table by either of its names", function()
+  assert.equal(luaflow, require "luaflow.door")
 end)
