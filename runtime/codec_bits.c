@@ -7,7 +7,7 @@ const char *const lf_element_name[LF_ELEMENTS] = {"int8_t",  "uint8_t",  "int16_
                                                   "int32_t", "uint32_t", "int64_t", "uint64_t",
                                                   "float",   "double"};
 
-bool lf_is_utf8(lf_slice text)
+bool lf_is_utf8_beyond_ascii(lf_slice text)
 {
     const uint8_t *s = text.data, *end = s + text.size;
     while (s < end) {

@@ -1,9 +1,10 @@
 /* codec_read.c -- reading values, and lists and words for them.
  * Knows nothing of LMDB or threads; a state's own thread only, where it takes one.
  *
- * Decoding goes over the bytes twice: `check` reads them with suspicion and without
- * a state, so that nothing is allocated for bytes that lie about their size; `build`
- * then makes the value and trusts them. */
+ * Bytes are read once, with suspicion, and the value is made on the way where there is a state
+ * to make it in. Bytes that lie about their size still cost nothing: every element that a
+ * list or map promises must have a byte of its own in what is left, and what is made for
+ * bytes that turn out damaged is bounded by their number. */
 #include "codec_inside.h"
 
 #include <stdio.h>
@@ -24,25 +25,28 @@ typedef struct token {
     lf_slice bytes; /* of a string or ext */
 } token;
 
-static uint64_t read_uint(lf_reader *in, unsigned width)
+static inline uint64_t read_uint(lf_reader *in, unsigned width)
 {
-    lf_slice s = lf_read(in, width);
     uint64_t v = 0;
-    for (size_t i = 0; i < s.size; i++)
-        v = v << 8 | s.data[i];
-    return v;
+    if (lf_reader_left(in) < width) {
+        lf_reader_fail(in);
+        return 0;
+    }
+    memcpy((uint8_t *)&v + sizeof v - width, in->at, width);
+    in->at += width;
+    return __builtin_bswap64(v);
 }
 
-static const char *const OVERLONG = "not the shortest form";
+static const char *const OVERLONG = "not the shortest form", *const CUT_OFF = "cut off";
 
 /* A length of `width` bytes, of which a shorter form holds what is below `least`. */
-static const char *read_length(lf_reader *in, unsigned width, uint64_t least, uint64_t *n)
+static inline const char *read_length(lf_reader *in, unsigned width, uint64_t least, uint64_t *n)
 {
     *n = read_uint(in, width);
     return *n < least ? OVERLONG : NULL;
 }
 
-static const char *read_unsigned(lf_reader *in, unsigned width, token *t)
+static inline const char *read_unsigned(lf_reader *in, unsigned width, token *t)
 {
     static const uint64_t least[] = {
         [1] = 128, [2] = 1 << 8, [4] = 1 << 16, [8] = UINT64_C(1) << 32};
@@ -55,7 +59,7 @@ static const char *read_unsigned(lf_reader *in, unsigned width, token *t)
     return why;
 }
 
-static const char *read_signed(lf_reader *in, unsigned width, token *t)
+static inline const char *read_signed(lf_reader *in, unsigned width, token *t)
 {
     static const int64_t below[] = {[1] = -32, [2] = INT8_MIN, [4] = INT16_MIN, [8] = INT32_MIN};
     unsigned unused = 64 - 8 * width;
@@ -67,7 +71,7 @@ static const char *read_signed(lf_reader *in, unsigned width, token *t)
     return v >= below[width] ? OVERLONG : NULL;
 }
 
-static const char *read_float64(lf_reader *in, token *t)
+static inline const char *read_float64(lf_reader *in, token *t)
 {
     uint64_t bits = read_uint(in, 8);
     double v;
@@ -79,7 +83,7 @@ static const char *read_float64(lf_reader *in, token *t)
     return lf_is_integer(v) ? "a whole number as float" : NULL;
 }
 
-static const char *read_bytes(lf_reader *in, token_kind kind, unsigned width, uint64_t least,
+static inline const char *read_bytes(lf_reader *in, token_kind kind, unsigned width, uint64_t least,
                               token *t)
 {
     uint64_t n;
@@ -89,7 +93,7 @@ static const char *read_bytes(lf_reader *in, token_kind kind, unsigned width, ui
     return why;
 }
 
-static const char *read_count(lf_reader *in, token_kind kind, unsigned width, token *t)
+static inline const char *read_count(lf_reader *in, token_kind kind, unsigned width, token *t)
 {
     uint64_t n;
     const char *why = read_length(in, width, width == 2 ? 16 : 1 << 16, &n);
@@ -99,7 +103,7 @@ static const char *read_count(lf_reader *in, token_kind kind, unsigned width, to
 }
 
 /* Of `width` bytes of length; 0 means that it is `size`. */
-static const char *read_ext(lf_reader *in, unsigned width, uint64_t size, token *t)
+static inline const char *read_ext(lf_reader *in, unsigned width, uint64_t size, token *t)
 {
     const char *why = NULL;
     if (width > 0) {
@@ -113,12 +117,11 @@ static const char *read_ext(lf_reader *in, unsigned width, uint64_t size, token 
     return why;
 }
 
-/* Reads a head. Returns what is wrong with it, or NULL; what is cut off reads as
- * zeros and shows in `in->bad`. */
-static const char *read_token(lf_reader *in, token *t)
+/* Reads a head that begins with no fewer bytes than its own; what is cut off behind that reads
+ * as zeros and shows in `in->bad`. Returns what is wrong with it, or NULL. */
+static const char *read_head(lf_reader *in, token *t)
 {
-    *t = (token){0};
-    uint8_t head = lf_read_u8(in);
+    uint8_t head = *in->at++;
     if (head <= 0x7f || head >= 0xe0) {
         t->kind = NUMBER;
         t->number = (int8_t)head;
@@ -169,149 +172,134 @@ static const char *read_token(lf_reader *in, token *t)
     }
 }
 
-/* ---- checking ---- */
+/* Reads a head. Returns what is wrong, or NULL. */
+static inline const char *read_token(lf_reader *in, token *t)
+{
+    if (in->at == in->end)
+        return CUT_OFF;
+    const char *why = read_head(in, t);
+    return in->bad ? CUT_OFF : why;
+}
+
+/* ---- reading values ---- */
 
 /* What LuaJIT can hold. */
 enum { MOST_ELEMENTS = 1 << 27, MOST_HASHED = 1 << 26, BIGGEST = 0x7fffff00 };
 
+typedef struct decoder {
+    lf_reader in;
+    lua_State *L;  /* where the value is made; NULL: it is only checked */
+    bool marked;   /* lf_codec_decode_marked */
+    uint64_t owed; /* values that open lists and maps still promise, of a byte or more each */
+} decoder;
+
 static bool is_string(const token *t) { return t->kind == STRING || t->kind == BINARY; }
 
 /* UTF-8 is never written as bin, and nothing else as str. */
-static bool is_right_kind(const token *t) { return lf_is_utf8(t->bytes) == (t->kind == STRING); }
-
-/* Each check returns what is wrong, or NULL, and reads past what it checked. */
-static const char *check_value(lf_reader *in, unsigned depth, bool may_be_nil);
-
-static const char *check_list(lf_reader *in, size_t count, unsigned depth)
+static const char *check_string(const token *t)
 {
-    const char *why = depth < LF_DEPTH_MAX ? NULL : "nested too deep";
-    if (why == NULL && (count > lf_reader_left(in) || count > MOST_ELEMENTS))
-        why = "a list longer than the bytes";
-    for (size_t i = 0; i < count && why == NULL; i++)
-        why = check_value(in, depth + 1, false);
-    return why;
+    if (t->bytes.size > BIGGEST)
+        return "a string longer than Lua's";
+    return lf_is_utf8(t->bytes) == (t->kind == STRING) ? NULL : "a string of the wrong kind";
 }
 
-static const char *check_key(const token *t)
-{
-    switch (t->kind) {
-    case STRING:
-    case BINARY:
-        return t->bytes.size > BIGGEST ? "a string longer than Lua's" : NULL;
-    case BOOLEAN:
-        return NULL;
-    case NUMBER:
-        if (!isnan(t->number) && !(t->number == 0 && signbit(t->number)))
-            return NULL;
-        /* fallthrough */
-    default:
-        return "a key that is no string, number or boolean";
-    }
-}
-
-static const char *check_map(lf_reader *in, size_t count, unsigned depth)
+/* Before a list or map of `count` values: whether there may be so many. */
+static const char *promise(decoder *d, uint64_t count, unsigned depth, const char *too_long)
 {
     if (depth >= LF_DEPTH_MAX)
         return "nested too deep";
-    if (count > lf_reader_left(in) / 2 || count > MOST_ELEMENTS)
-        return "a map longer than the bytes";
-    lf_slice last = {0};
+    d->owed += count;
+    return d->owed > lf_reader_left(&d->in) ? too_long : NULL;
+}
+
+/* All that follow push one value where there is a state, and leave what they please where they
+ * fail.  [-0, +1, raises; without a state never] */
+LF_RAISES static const char *read_value(decoder *d, unsigned depth);
+
+LF_RAISES static const char *read_list(decoder *d, size_t count, unsigned depth)
+{
+    const char *why = promise(d, count, depth, "a list longer than the bytes");
+    if (why == NULL && count > MOST_ELEMENTS)
+        why = "a list longer than Lua's";
+    if (why != NULL)
+        return why;
+    if (d->L != NULL) {
+        luaL_checkstack(d->L, 4, "a value to decode is too deep");
+        lua_createtable(d->L, (int)count, 0);
+    }
+    for (size_t i = 1; i <= count; i++) {
+        d->owed--;
+        if ((why = read_value(d, depth + 1)) != NULL)
+            return why;
+        if (d->L != NULL)
+            lua_rawseti(d->L, -2, (int)i);
+    }
+    return NULL;
+}
+
+LF_RAISES static const char *read_key(decoder *d, token *t)
+{
+    const char *why = read_token(&d->in, t);
+    if (why != NULL)
+        return why;
+    switch (t->kind) {
+    case STRING:
+    case BINARY:
+        if ((why = check_string(t)) == NULL && d->L != NULL)
+            lua_pushlstring(d->L, (const char *)t->bytes.data, t->bytes.size);
+        return why;
+    case BOOLEAN:
+        if (d->L != NULL)
+            lua_pushboolean(d->L, t->number != 0);
+        return NULL;
+    case NUMBER:
+        if (isnan(t->number) || (t->number == 0 && signbit(t->number)))
+            break;
+        if (d->L != NULL)
+            lua_pushnumber(d->L, t->number);
+        return NULL;
+    default:
+        break;
+    }
+    return "a key that is no string, number or boolean";
+}
+
+LF_RAISES static const char *read_map(decoder *d, size_t count, unsigned depth)
+{
+    const char *why = promise(d, 2 * (uint64_t)count, depth, "a map longer than the bytes");
+    if (why == NULL && count > MOST_ELEMENTS)
+        why = "a map longer than Lua's";
+    if (why != NULL)
+        return why;
+    if (d->L != NULL) {
+        luaL_checkstack(d->L, 4, "a value to decode is too deep");
+        lua_createtable(d->L, 0, count < MOST_HASHED ? (int)count : MOST_HASHED);
+    }
+    lf_slice last = {NULL, 0};
+    uint64_t last_order = 0;
     bool is_list = true; /* so is the empty one */
     for (size_t i = 1; i <= count; i++) {
-        lf_slice key = {in->at, 0};
+        lf_slice key = {d->in.at, 0};
         token t;
-        const char *why = read_token(in, &t);
-        if (why == NULL && in->bad)
-            why = "cut off";
-        if (why == NULL)
-            why = check_key(&t);
-        if (why == NULL && is_string(&t) && !is_right_kind(&t))
-            why = "a string of the wrong kind";
-        key.size = (size_t)(in->at - key.data);
-        if (why == NULL && i > 1 && lf_compare_keys(last, key) >= 0)
-            why = "keys out of order";
-        if (why == NULL)
-            why = check_value(in, depth + 1, false);
-        if (why != NULL)
+        d->owed -= 2;
+        if ((why = read_key(d, &t)) != NULL)
             return why;
+        key.size = (size_t)(d->in.at - key.data);
+        uint64_t order = lf_key_order(key);
+        if (i > 1 && lf_compare_keys(last_order, last, order, key) >= 0)
+            return "keys out of order";
+        if ((why = read_value(d, depth + 1)) != NULL)
+            return why;
+        if (d->L != NULL)
+            lua_rawset(d->L, -3);
         is_list = is_list && t.kind == NUMBER && t.number == (double)i;
         last = key;
+        last_order = order;
     }
     return is_list ? "a list as map" : NULL;
 }
 
-static const char *check_class(lf_slice bytes, unsigned depth)
-{
-    lf_reader in = lf_reader_of(bytes.data, bytes.size);
-    token t;
-    const char *why = read_token(&in, &t);
-    if (why == NULL && (in.bad || !is_string(&t) || !is_right_kind(&t)))
-        why = "a class without a name";
-    if (why == NULL)
-        why = read_token(&in, &t);
-    if (why == NULL && t.kind != LIST && t.kind != MAP)
-        why = "an object that is no table";
-    if (why == NULL)
-        why = t.kind == LIST ? check_list(&in, t.count, depth) : check_map(&in, t.count, depth);
-    if (why == NULL && (in.bad || lf_reader_left(&in) > 0))
-        why = "an object of the wrong length";
-    return why;
-}
-
-static const char *check_ext(const token *t, unsigned depth)
-{
-    if (t->ext == LF_EXT_INT64 || t->ext == LF_EXT_UINT64)
-        return t->bytes.size == 8 ? NULL : "a 64-bit integer of the wrong length";
-    if (t->ext == LF_EXT_CLASS)
-        return check_class(t->bytes, depth);
-    if (!lf_is_array_ext(t->ext))
-        return "an unknown extension";
-    unsigned element = t->ext - LF_EXT_ARRAY;
-    if (t->bytes.size % lf_element_size[element] != 0 || t->bytes.size > BIGGEST)
-        return "an FFI array of the wrong length";
-    return lf_nans_are_settled(element, t->bytes) ? NULL : "a second form of nan";
-}
-
-static const char *check_value(lf_reader *in, unsigned depth, bool may_be_nil)
-{
-    token t;
-    const char *why = read_token(in, &t);
-    if (in->bad)
-        return "cut off";
-    if (why != NULL)
-        return why;
-    switch (t.kind) {
-    case NIL:
-        return may_be_nil ? NULL : "nil inside a table";
-    case STRING:
-    case BINARY:
-        if (t.bytes.size > BIGGEST)
-            return "a string longer than Lua's";
-        return is_right_kind(&t) ? NULL : "a string of the wrong kind";
-    case LIST:
-        return check_list(in, t.count, depth);
-    case MAP:
-        return check_map(in, t.count, depth);
-    case EXT:
-        return check_ext(&t, depth);
-    default:
-        return NULL;
-    }
-}
-
-static int refuse_bytes(const lf_reader *in, lf_slice bytes, const char *why, luaflow_error *err)
-{
-    return lf_fail(err, LUAFLOW_EVALUE, "these bytes are no value: %s (at byte %zu of %zu)", why,
-                   (size_t)(in->at - bytes.data), bytes.size);
-}
-
-size_t lf_codec_skip(lf_slice bytes)
-{
-    lf_reader in = lf_reader_of(bytes.data, bytes.size);
-    return check_value(&in, 0, true) == NULL ? (size_t)(in.at - bytes.data) : 0;
-}
-
-/* ---- building ---- */
+/* ---- what has a type of its own ---- */
 
 /* Pushes one of `types[ext]`; its memory is `size` bytes of `data`.  [-0, +1, raises] */
 LF_RAISES static void push_cdata(lua_State *L, unsigned ext, const void *data, size_t size)
@@ -327,8 +315,6 @@ LF_RAISES static void push_cdata(lua_State *L, unsigned ext, const void *data, s
     if (size > 0)
         memcpy((void *)(uintptr_t)lua_topointer(L, -1), data, size);
 }
-
-LF_RAISES static void build_value(lua_State *L, lf_reader *in, bool marked);
 
 /* Notes that the table at the top stands for an instance of `class`, so that it is stored as
  * one again even where nobody knows the class. `room` is the codec's.  [-0, +0, raises] */
@@ -375,65 +361,117 @@ LF_RAISES static void set_class(lua_State *L, lf_slice class, bool marked)
     lua_pop(L, 2);
 }
 
-LF_RAISES static void build_value(lua_State *L, lf_reader *in, bool marked)
+/* ---- values ---- */
+
+LF_RAISES static const char *read_class(decoder *d, lf_slice bytes, unsigned depth)
 {
-    luaL_checkstack(L, 6, "a value to decode is too deep");
+    decoder inside = {.in = lf_reader_of(bytes.data, bytes.size), .L = d->L, .marked = d->marked};
+    token name, t;
+    const char *why = read_token(&inside.in, &name);
+    if (why != NULL || !is_string(&name) || check_string(&name) != NULL)
+        return "a class without a name";
+    if (read_token(&inside.in, &t) != NULL || (t.kind != LIST && t.kind != MAP))
+        return "an object that is no table";
+    why = t.kind == LIST ? read_list(&inside, t.count, depth) : read_map(&inside, t.count, depth);
+    if (why == NULL && lf_reader_left(&inside.in) > 0)
+        why = "an object of the wrong length";
+    if (why == NULL && d->L != NULL)
+        set_class(d->L, name.bytes, d->marked);
+    return why;
+}
+
+/* What is wrong with an ext that is no class, or NULL. */
+static const char *check_ext(const token *t)
+{
+    if (t->ext == LF_EXT_INT64 || t->ext == LF_EXT_UINT64)
+        return t->bytes.size == 8 ? NULL : "a 64-bit integer of the wrong length";
+    if (!lf_is_array_ext(t->ext))
+        return "an unknown extension";
+    unsigned element = t->ext - LF_EXT_ARRAY;
+    if (t->bytes.size % lf_element_size[element] != 0 || t->bytes.size > BIGGEST)
+        return "an FFI array of the wrong length";
+    return lf_nans_are_settled(element, t->bytes) ? NULL : "a second form of nan";
+}
+
+LF_RAISES static const char *read_ext_value(decoder *d, const token *t, unsigned depth)
+{
+    if (t->ext == LF_EXT_CLASS)
+        return read_class(d, t->bytes, depth);
+    const char *why = check_ext(t);
+    if (why == NULL && d->L != NULL) {
+        luaL_checkstack(d->L, 4, "a value to decode is too deep");
+        push_cdata(d->L, t->ext, t->bytes.data, t->bytes.size);
+    }
+    return why;
+}
+
+LF_RAISES static const char *read_value(decoder *d, unsigned depth)
+{
     token t;
-    read_token(in, &t);
+    const char *why = read_token(&d->in, &t);
+    if (why != NULL)
+        return why;
     switch (t.kind) {
-    case NIL:
-        lua_pushnil(L);
-        return;
-    case BOOLEAN:
-        lua_pushboolean(L, t.number != 0);
-        return;
     case NUMBER:
-        lua_pushnumber(L, t.number);
-        return;
+        if (d->L != NULL)
+            lua_pushnumber(d->L, t.number);
+        return NULL;
     case STRING:
     case BINARY:
-        lua_pushlstring(L, (const char *)t.bytes.data, t.bytes.size);
-        return;
+        if ((why = check_string(&t)) == NULL && d->L != NULL)
+            lua_pushlstring(d->L, (const char *)t.bytes.data, t.bytes.size);
+        return why;
+    case BOOLEAN:
+        if (d->L != NULL)
+            lua_pushboolean(d->L, t.number != 0);
+        return NULL;
+    case NIL:
+        if (d->L != NULL)
+            lua_pushnil(d->L);
+        return depth == 0 ? NULL : "nil inside a table";
     case LIST:
-        lua_createtable(L, (int)t.count, 0);
-        for (size_t i = 1; i <= t.count; i++) {
-            build_value(L, in, marked);
-            lua_rawseti(L, -2, (int)i);
-        }
-        return;
+        return read_list(d, t.count, depth);
     case MAP:
-        lua_createtable(L, 0, t.count < MOST_HASHED ? (int)t.count : MOST_HASHED);
-        for (size_t i = 0; i < t.count; i++) {
-            build_value(L, in, marked);
-            build_value(L, in, marked);
-            lua_rawset(L, -3);
-        }
-        return;
-    case EXT:
-        if (t.ext == LF_EXT_CLASS) {
-            lf_reader inside = lf_reader_of(t.bytes.data, t.bytes.size);
-            token class;
-            read_token(&inside, &class);
-            build_value(L, &inside, marked);
-            set_class(L, class.bytes, marked);
-        } else {
-            push_cdata(L, t.ext, t.bytes.data, t.bytes.size);
-        }
-        return;
+        return read_map(d, t.count, depth);
+    default:
+        return read_ext_value(d, &t, depth);
     }
 }
 
+static int refuse_bytes(const lf_reader *in, lf_slice bytes, const char *why, luaflow_error *err)
+{
+    return lf_fail(err, LUAFLOW_EVALUE, "these bytes are no value: %s (at byte %zu of %zu)", why,
+                   (size_t)(in->at - bytes.data), bytes.size);
+}
+
+/* [-0, +1 on success and +0 on failure, raises] */
 LF_RAISES static int decode(lua_State *L, lf_slice bytes, bool marked, luaflow_error *err)
 {
-    lf_reader in = lf_reader_of(bytes.data, bytes.size);
-    const char *why = check_value(&in, 0, true);
-    if (why == NULL && lf_reader_left(&in) > 0)
+    decoder d = {.in = lf_reader_of(bytes.data, bytes.size), .L = L, .marked = marked};
+    int top = lua_gettop(L);
+    luaL_checkstack(L, 4, "a value to decode");
+    const char *why = read_value(&d, 0);
+    if (why == NULL && lf_reader_left(&d.in) > 0)
         why = "something follows the value";
-    if (why != NULL)
-        return refuse_bytes(&in, bytes, why, err);
-    in = lf_reader_of(bytes.data, bytes.size);
-    build_value(L, &in, marked);
-    return LUAFLOW_OK;
+    if (why == NULL)
+        return LUAFLOW_OK;
+    lua_settop(L, top);
+    return refuse_bytes(&d.in, bytes, why, err);
+}
+
+/* Reads past one value, `depth` tables deep.  [-0, +0, never raises] */
+static const char *skip_value(lf_reader *in, unsigned depth)
+{
+    decoder d = {.in = *in};
+    const char *why = read_value(&d, depth);
+    *in = d.in;
+    return why;
+}
+
+size_t lf_codec_skip(lf_slice bytes)
+{
+    lf_reader in = lf_reader_of(bytes.data, bytes.size);
+    return skip_value(&in, 0) == NULL ? (size_t)(in.at - bytes.data) : 0;
 }
 
 LF_RAISES int lf_codec_decode(lua_State *L, lf_slice bytes, luaflow_error *err)
@@ -465,7 +503,7 @@ static int cut_array(lf_list *list, lf_reader *in, size_t count, luaflow_error *
         return lf_fail_memory(err);
     for (size_t i = 0; i < count; i++) {
         list->offsets[i] = (uint64_t)(in->at - bytes.data);
-        const char *why = check_value(in, 1, false);
+        const char *why = skip_value(in, 1);
         if (why != NULL)
             return refuse_bytes(in, bytes, why, err);
     }
@@ -487,8 +525,8 @@ int lf_list_init(lf_list *list, lf_slice bytes, luaflow_error *err)
     token t;
     const char *why = read_token(&in, &t);
     int rc = LUAFLOW_OK;
-    if (why != NULL || in.bad)
-        return refuse_bytes(&in, bytes, why != NULL ? why : "cut off", err);
+    if (why != NULL)
+        return refuse_bytes(&in, bytes, why, err);
     if (t.kind == LIST) {
         list->kind = LF_LIST_ARRAY;
         rc = cut_array(list, &in, t.count, err);
@@ -496,7 +534,7 @@ int lf_list_init(lf_list *list, lf_slice bytes, luaflow_error *err)
         list->kind = LF_LIST_NUMBERS;
         list->element = (uint8_t)(t.ext - LF_EXT_ARRAY);
         list->size = t.bytes.size / lf_element_size[list->element];
-        why = check_ext(&t, 0);
+        why = check_ext(&t);
     } else if (t.kind == NUMBER && t.number >= 0 && t.number <= LF_WHOLE_MAX &&
                t.number == (double)(uint64_t)t.number) {
         list->kind = LF_LIST_RANGE;
@@ -541,9 +579,7 @@ LF_RAISES int lf_list_push(lua_State *L, const lf_list *list, uint64_t i, luaflo
     switch (list->kind) {
     case LF_LIST_ARRAY: {
         uint64_t at = list->offsets[i - 1];
-        lf_reader in = lf_reader_of(list->bytes.data + at, (size_t)(list->offsets[i] - at));
-        build_value(L, &in, false);
-        break;
+        return decode(L, lf_slice_of(list->bytes.data + at, (size_t)(list->offsets[i] - at)), false, err);
     }
     case LF_LIST_NUMBERS: {
         size_t all = (size_t)list->size * lf_element_size[list->element];

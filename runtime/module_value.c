@@ -196,12 +196,21 @@ void lf_set_counts(lua_State *L, const luaflow_counts *counts)
 
 /* ---- values and their bytes ---- */
 
+/* The scratch that these functions share, or a new one where a finalizer calls one of them
+ * while another is at work: to make one is dearer than to decode a small value.
+ * [-0, +0 or +1, raises] */
+LF_RAISES static lf_scratch *scratch_at_hand(lua_State *L)
+{
+    lf_scratch *s = lua_touserdata(L, lua_upvalueindex(1));
+    return s->memory == NULL && s->err.code == LUAFLOW_OK ? s : lf_scratch_new(L);
+}
+
 /* core.encode(value, name) -> bytes */
 static int encode(lua_State *L)
 {
     luaL_checkany(L, 1);
     const char *name = luaL_optstring(L, 2, "value");
-    lf_scratch *s = lf_scratch_new(L);
+    lf_scratch *s = scratch_at_hand(L);
     size_t size;
     if (luaflow_value_encode(L, 1, name, &s->memory, &size, &s->err) != LUAFLOW_OK)
         return lf_scratch_fail(L, s);
@@ -216,7 +225,7 @@ LF_RAISES static int decode_with(lua_State *L, push_fn *push)
 {
     size_t size;
     const char *bytes = luaL_checklstring(L, 1, &size);
-    lf_scratch *s = lf_scratch_new(L);
+    lf_scratch *s = scratch_at_hand(L);
     lua_pushboolean(L, true);
     if (push(L, bytes, size, &s->err) != LUAFLOW_OK)
         return lf_scratch_fail(L, s);
@@ -240,5 +249,11 @@ void lf_core_values(lua_State *L)
         {NULL, NULL},
     };
     lf_core_methods(L, LF_SCRATCH_TYPE, nothing, scratch_gc);
-    lf_core_add(L, functions);
+    lf_scratch_new(L);                                          /* core, scratch */
+    for (const luaL_Reg *function = functions; function->name != NULL; function++) {
+        lua_pushvalue(L, -1);
+        lua_pushcclosure(L, function->func, 1);
+        lua_setfield(L, -3, function->name);
+    }
+    lua_pop(L, 1);
 }

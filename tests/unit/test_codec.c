@@ -264,6 +264,21 @@ TEST(any_other_table_is_a_map_in_the_order_of_its_keys_bytes)
     check_bytes("{ [inf] = 1, [2^53] = 2 }", "82cb7ff000000000000001cf002000000000000002");
 }
 
+TEST(keys_that_begin_alike_are_in_order_however_many_they_are)
+{
+    static const char *const keys[] = {"i", "-i", "i / 7", "'k' .. i", "'a long common beginning ' .. i",
+                                       "('x'):rep(i % 300) .. i", "'\\255' .. i"};
+    static const int sizes[] = {1, 2, 3, 14, 15, 16, 17, 33, 200, 20000};
+    for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++)
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+            char chunk[200];
+            snprintf(chunk, sizeof chunk,
+                     "(function() local t = { z = 1 } for i = %d, 1, -1 do t[%s] = i end return t end)()",
+                     sizes[i], keys[k]);
+            check_back(chunk, "assert(v.z == 1)"); /* decoding takes no other order */
+        }
+}
+
 TEST(tables_have_the_shortest_header)
 {
     push("(function() local t = {} for i = 1, 16 do t[i] = i end return t end)()");
@@ -627,6 +642,7 @@ TEST(bytes_that_lie_about_their_size_cost_nothing)
     check_damaged("c9ffffffff1161", "cut off");
     check_damaged("92", "longer than the bytes");
     check_damaged("9261", "longer than the bytes");
+    check_damaged("9392930101", "longer than the bytes"); /* than those not promised to others */
     check_damaged("81a161", "cut off");
 }
 
