@@ -38,6 +38,16 @@ test("it can have all of luaflow in itself", function(w)
   expect_sum(w, ("LUAFLOW_EXE='%s/bin/luaflow' ./host"):format(prefix))
 end)
 
+test("where its Lua loads the module as well, both are one", function(w)
+  local prefix = tree.install(w)
+  tree.sh(w, ("%s -std=c11 %s '%s/tests/install/both.c' -o both %s")
+    :format(tree.cc, STRICT, support.root, pkg_config(w, prefix, "--cflags --libs")))
+  local said = tree.sh(w, tree.plainly(("LD_LIBRARY_PATH='%s' LUA_CPATH='%s/?.so' ./both store '%s'"):format(
+    tree.directory(tree.find(w, prefix, "libluaflow.so.0")), tree.directory(tree.find(w, prefix, "luaflow.so")),
+    'return (select(2, require("luaflow.core").compact("store")))')))
+  equal(said, "cannot give space of store back while this process has it open")
+end)
+
 test("a tree that was moved still works", function(w)
   tree.install(w)
   tree.sh(w, "mkdir apart && mv prefix apart/there")
