@@ -6,16 +6,23 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 
 /* One transaction takes so many tasks, or so many bytes of blobs, and no more. */
 enum { GROUP_TASKS = 16384, GROUP_BYTES = 64 << 20 };
 
+/* Who calls goes first, but not at the cost of everything else: letters have this long between two
+ * rounds of calls, of which each has so many. */
+enum { PATIENCE_US = 2000, CALLS = 64 };
+
 struct lf_writer {
     pthread_t thread;
     lf_store *store;
     lf_mailbox *box, *home;
+    lf_mailbox *calls;   /* apart, since they go first */
     /* the thread's own */
+    lf_queue called;     /* taken from `calls` and not answered yet */
     lf_write *txn;
     lf_queue group;      /* letters written in this transaction */
     uint64_t n_tasks, n_bytes;
@@ -396,6 +403,20 @@ static void answer_call(lf_writer *w, call_letter *c)
     lf_mailbox_post(c->answer, &c->letter.node);
 }
 
+/* Whether somebody calls. */
+static bool is_called(lf_writer *w)
+{
+    lf_mailbox_take(w->calls, &w->called);
+    return !lf_queue_empty(&w->called);
+}
+
+/* Answers those who call, but no endless row of them. */
+static void answer_calls(lf_writer *w)
+{
+    for (int i = 0; i < CALLS && is_called(w); i++)
+        answer_call(w, LF_OF(letter_of(lf_queue_pop(&w->called)), call_letter, letter));
+}
+
 /* ---- the thread ---- */
 
 /* Sends a letter of a run that has lost something straight home. */
@@ -429,20 +450,18 @@ static bool is_huge(lf_letter *l)
     return huge;
 }
 
-/* Writes letters until a transaction is full or there are no more; true when told to stop. */
+/* Writes letters until a transaction is full, somebody has called for long enough, or there are
+ * no more; true when told to stop. */
 static bool write_letters(lf_writer *w, lf_queue *letters)
 {
     luaflow_error err = LUAFLOW_ERROR_INIT;
     bool stop = false;
+    uint64_t began = lf_tick_us();
     while (!lf_queue_empty(letters) && err.code == LUAFLOW_OK && w->n_tasks < GROUP_TASKS &&
-           w->n_bytes < GROUP_BYTES) {
+           w->n_bytes < GROUP_BYTES && !(lf_tick_us() - began > PATIENCE_US && is_called(w))) {
         lf_letter *l = letter_of(lf_queue_pop(letters));
         if (l->kind == LF_LETTER_STOP) {
             stop = true;
-        } else if (l->kind == LF_LETTER_CALL) {
-            if (!lf_queue_empty(&w->group))
-                commit_group(w, &err);
-            answer_call(w, LF_OF(l, call_letter, letter));
         } else if (facts_of(l)->lost.code != LUAFLOW_OK && !is_final(l)) {
             refuse(w, l);
         } else if (is_huge(l) && !lf_queue_empty(&w->group)) {
@@ -457,18 +476,31 @@ static bool write_letters(lf_writer *w, lf_queue *letters)
     return stop;
 }
 
+static void wait_for_mail(const lf_writer *w)
+{
+    struct pollfd boxes[] = {{.fd = lf_mailbox_fd(w->box), .events = POLLIN},
+                             {.fd = lf_mailbox_fd(w->calls), .events = POLLIN}};
+    while (poll(boxes, 2, -1) < 0 && errno == EINTR) {
+    }
+}
+
+/* Calls go first, also past letters that were there before them: nothing that is called needs what
+ * waits here. A run is created before there are letters of it; who tags it or prunes has seen of
+ * it only what is committed, and prune leaves alone what belongs to a run that goes on. */
 static void *run(void *payload)
 {
     lf_writer *w = payload;
     lf_queue letters;
     lf_queue_init(&letters);
     for (bool stop = false; !stop;) {
-        if (lf_queue_empty(&letters))
-            lf_mailbox_wait(w->box, -1, &letters);
-        else
-            lf_mailbox_take(w->box, &letters);
-        while (!lf_queue_empty(&letters) && !stop)
+        if (lf_queue_empty(&w->called))
+            wait_for_mail(w);
+        answer_calls(w);
+        lf_mailbox_take(w->box, &letters);
+        while (!lf_queue_empty(&letters) && !stop) {
             stop = write_letters(w, &letters);
+            answer_calls(w);
+        }
     }
     return NULL;
 }
@@ -481,9 +513,12 @@ int lf_writer_open(lf_store *store, lf_mailbox *home, lf_writer **out, luaflow_e
     w->store = store;
     w->home = home;
     lf_queue_init(&w->group);
+    lf_queue_init(&w->called);
     w->box = lf_mailbox_new();
-    int failed = w->box == NULL ? errno : lf_thread_start(&w->thread, run, w);
+    w->calls = w->box == NULL ? NULL : lf_mailbox_new();
+    int failed = w->calls == NULL ? errno : lf_thread_start(&w->thread, run, w);
     if (failed != 0) {
+        lf_mailbox_free(w->calls);
         lf_mailbox_free(w->box);
         free(w);
         return lf_fail(err, LUAFLOW_ENOMEM, "cannot start the writer's thread: %s", strerror(failed));
@@ -499,6 +534,7 @@ void lf_writer_close(lf_writer *w)
     lf_letter stop = {.kind = LF_LETTER_STOP};
     lf_mailbox_post(w->box, &stop.node);
     pthread_join(w->thread, NULL);
+    lf_mailbox_free(w->calls);
     lf_mailbox_free(w->box);
     lf_bytes_fini(&w->record);
     lf_bytes_fini(&w->counts);
@@ -517,7 +553,7 @@ int lf_writer_call(lf_writer *w, lf_work_fn work, void *payload, luaflow_error *
         return lf_fail_memory(err);
     lf_queue answered;
     lf_queue_init(&answered);
-    lf_mailbox_post(w->box, &c.letter.node);
+    lf_mailbox_post(w->calls, &c.letter.node);
     while (lf_queue_empty(&answered))
         lf_mailbox_wait(c.answer, -1, &answered);
     lf_mailbox_free(c.answer);

@@ -38,7 +38,10 @@ void lf_writer_close(lf_writer *w);
 void lf_writer_post(lf_writer *w, lf_queue *letters);
 
 /* Any thread but the writer's. Runs `work` in a transaction of its own on the writer's
- * thread, and returns once it is durable, or with the error of `work` or the commit. */
+ * thread, and returns once it is durable, or with the error of `work` or the commit. Calls keep
+ * their order among themselves, but do not wait behind letters, of which there may be many: only
+ * those that are just being written are committed before. So `work` must not rely on what was
+ * posted and is not home yet. */
 typedef int (*lf_work_fn)(void *payload, lf_write *txn, luaflow_error *err);
 int lf_writer_call(lf_writer *w, lf_work_fn work, void *payload, luaflow_error *err);
 
