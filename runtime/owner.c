@@ -1,4 +1,4 @@
-/* owner.c -- which runs have a living process: locks on bytes of a file.
+/* owner.c -- which runs have a living process, and whose turn it is: locks on bytes of a file.
  *
  * The lock is an open file description's (F_OFD_SETLK), so that two runtimes of one
  * process exclude each other too, and closing some other descriptor of the file drops
@@ -19,6 +19,9 @@
 
 /* So long a claim of another process is waited for: it may be dying. */
 enum { DYING_MS = 2000 };
+
+/* The bytes of turns lie where no run's number comes to. */
+#define FIRST_TURN ((off_t)1 << 62)
 
 struct lf_owner {
     char *path;
@@ -66,12 +69,12 @@ int lf_owner_open(const char *dir, lf_owner **out, luaflow_error *err)
         return lf_fail_memory(err);
     }
     if (open_files(o) != 0) {
-        int rc = errno;
-        rc = lf_disk_is_at_fault(rc)
-                 ? lf_disk_fail(dir, "make", o->path, "try again", rc, err)
-                 : lf_fail(err, LUAFLOW_ESTORE,
-                           "cannot open %s, which tells the runs that have a process: %s", o->path,
-                           strerror(rc));
+        int problem = errno;
+        int rc = lf_disk_is_at_fault(problem)
+                     ? lf_disk_fail(dir, "make", o->path, "try again", problem, err)
+                     : lf_fail(err, LUAFLOW_ESTORE,
+                               "cannot open %s, which tells the runs that have a process: %s",
+                               o->path, strerror(problem));
         lf_owner_close(o);
         return rc;
     }
@@ -91,9 +94,9 @@ void lf_owner_close(lf_owner *o)
     free(o);
 }
 
-static struct flock byte_of(uint32_t run, short type)
+static struct flock byte_of(off_t number, short type)
 {
-    return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = run, .l_len = 1};
+    return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = number, .l_len = 1};
 }
 
 int lf_owner_claim(lf_owner *o, uint32_t run, luaflow_error *err)
@@ -135,4 +138,20 @@ bool lf_owner_alive(lf_owner *o, uint32_t run)
     struct flock lock = byte_of(run, F_WRLCK);
     /* Where the kernel cannot tell, nobody may take the run for dead. */
     return fcntl(o->asks, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+}
+
+/* Where the kernel gives no lock, LMDB's own locks are what there is: they exclude, but may forget
+ * to wake somebody when a process is killed. */
+void lf_owner_take_turn(lf_owner *o, lf_turn turn)
+{
+    struct flock lock = byte_of(FIRST_TURN + turn, F_WRLCK);
+    while (o->claims >= 0 && fcntl(o->claims, F_OFD_SETLKW, &lock) != 0 && errno == EINTR)
+        ;
+}
+
+void lf_owner_end_turn(lf_owner *o, lf_turn turn)
+{
+    struct flock lock = byte_of(FIRST_TURN + turn, F_UNLCK);
+    if (o->claims >= 0)
+        fcntl(o->claims, F_OFD_SETLK, &lock);
 }

@@ -3,7 +3,8 @@
  *
  * The store is one room in several files: store_inside.h is what they share. Knows nothing
  * of Lua or libevent. Any thread: the registry of open stores and each store's idle views
- * have a leaf lock of their own; LMDB has the writers' lock. */
+ * have a leaf lock of their own; those of its readers and writers are no leaves, see
+ * lf_turn_take. */
 #include "store_inside.h"
 
 #include <dirent.h>
@@ -11,6 +12,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,6 +34,30 @@ void lf_inside_enter(const lf_store *s)
 void lf_inside_leave(void) { inside.depth--; }
 
 const char *lf_store_inside(void) { return inside.depth > 0 ? inside.dir : NULL; }
+
+/* ---- turns ---- */
+
+/* None for opening: the registry lets one thread alone open a store. */
+static pthread_mutex_t *lock_of(lf_store *s, lf_turn turn)
+{
+    return turn == LF_TURN_OPEN ? NULL : turn == LF_TURN_READER ? &s->readers : &s->writers;
+}
+
+void lf_turn_take(lf_store *s, lf_turn turn)
+{
+    pthread_mutex_t *lock = lock_of(s, turn);
+    if (lock != NULL)
+        pthread_mutex_lock(lock);
+    lf_owner_take_turn(s->owner, turn);
+}
+
+void lf_turn_end(lf_store *s, lf_turn turn)
+{
+    pthread_mutex_t *lock = lock_of(s, turn);
+    lf_owner_end_turn(s->owner, turn);
+    if (lock != NULL)
+        pthread_mutex_unlock(lock);
+}
 
 /* As long as LMDB makes it: a head and a line for each reader. */
 enum { LOCK_SIZE = 192 + 64 * (LF_MAX_READERS - 1) };
@@ -222,6 +248,14 @@ static void end_quietly(MDB_env *env, const char *found)
     abort();
 }
 
+/* Whether there is so much address space. LMDB would find out itself, but only after it has made
+ * its lock file anew. */
+static bool can_map(size_t size)
+{
+    void *map = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return map != MAP_FAILED && munmap(map, size) == 0;
+}
+
 /* The map is only address space; it cannot be made larger under a living reader, so it is
  * as large from the start as the machine lets it be. */
 static int open_env(lf_store *s, unsigned flags)
@@ -234,8 +268,10 @@ static int open_env(lf_store *s, unsigned flags)
     int rc = flags & MDB_NOLOCK ? 0 : allocate_lock(s->dir);
     if (rc != 0)
         return rc;
-    rc = EINVAL;
+    rc = ENOMEM;
     for (size_t i = 0; i < sizeof bits && (rc == ENOMEM || rc == EINVAL); i++) {
+        if (!can_map((size_t)1 << bits[i]))
+            continue;
         MDB_env *env = NULL;
         rc = mdb_env_create(&env);
         if (rc == 0) rc = mdb_env_set_maxdbs(env, LF_TABLES);
@@ -255,19 +291,32 @@ static int open_env(lf_store *s, unsigned flags)
 
 static int open_as_allowed(lf_store *s)
 {
+    lf_turn_take(s, LF_TURN_OPEN);
     int rc = open_env(s, 0);
     if (forbidden(rc))
         rc = open_env(s, MDB_RDONLY);
     if (forbidden(rc))
         rc = open_env(s, MDB_RDONLY | MDB_NOLOCK); /* lock.mdb may not be written */
+    lf_turn_end(s, LF_TURN_OPEN);
     return rc;
 }
 
-static int begin_reading(MDB_env *env, MDB_txn **txn)
+static int begin_reading(lf_store *s, MDB_txn **txn)
 {
-    int rc = mdb_txn_begin(env, NULL, MDB_RDONLY, txn);
-    if (rc == MDB_READERS_FULL && mdb_reader_check(env, NULL) == 0)
-        rc = mdb_txn_begin(env, NULL, MDB_RDONLY, txn);
+    lf_turn_take(s, LF_TURN_READER);
+    int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, txn);
+    if (rc == MDB_READERS_FULL && mdb_reader_check(s->env, NULL) == 0)
+        rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, txn);
+    lf_turn_end(s, LF_TURN_READER);
+    return rc;
+}
+
+/* Gives the places of readers that died to others. */
+static int check_readers(lf_store *s)
+{
+    lf_turn_take(s, LF_TURN_READER);
+    int rc = mdb_reader_check(s->env, NULL);
+    lf_turn_end(s, LF_TURN_READER);
     return rc;
 }
 
@@ -326,6 +375,8 @@ static int check_file(const char *dir, luaflow_error *err)
 static int open_store(lf_store *s, luaflow_error *err)
 {
     int rc = check_file(s->dir, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_owner_open(s->dir, &s->owner, err);
     if (rc != LUAFLOW_OK)
         return rc;
     rc = open_as_allowed(s);
@@ -333,8 +384,8 @@ static int open_store(lf_store *s, luaflow_error *err)
         return lf_fail(err, LUAFLOW_ENOMEM,
                        "not enough memory or address space (ulimit -v) to open %s/data.mdb", s->dir);
     MDB_txn *txn = NULL;
-    if (rc == 0) rc = mdb_reader_check(s->env, NULL);
-    if (rc == 0) rc = begin_reading(s->env, &txn);
+    if (rc == 0) rc = check_readers(s);
+    if (rc == 0) rc = begin_reading(s, &txn);
     if (rc != 0)
         return lf_lmdb_fail(s->dir, "open", rc, err);
     rc = lf_pages_check(s, err);
@@ -363,12 +414,19 @@ static void shut_store(lf_store *s)
         s->idle = v->next;
         free_view(v);
     }
-    close_env(s->env);
+    if (s->env != NULL) {
+        lf_turn_take(s, LF_TURN_OPEN);
+        mdb_env_close(s->env);
+        lf_turn_end(s, LF_TURN_OPEN);
+    }
     s->env = NULL;
 }
 
 static void free_store(lf_store *s)
 {
+    lf_owner_close(s->owner);
+    pthread_mutex_destroy(&s->readers);
+    pthread_mutex_destroy(&s->writers);
     pthread_mutex_destroy(&s->idle_lock);
     free(s->dir);
     free(s);
@@ -387,6 +445,8 @@ static lf_store *new_store(const char *dir, const struct stat *st)
     s->dev = st->st_dev;
     s->ino = st->st_ino;
     s->pid = getpid();
+    pthread_mutex_init(&s->readers, NULL);
+    pthread_mutex_init(&s->writers, NULL);
     pthread_mutex_init(&s->idle_lock, NULL);
     return s;
 }
@@ -600,6 +660,8 @@ int lf_pin_open(const char *dir, lf_pin *out, luaflow_error *err)
         return code == 0 ? LUAFLOW_OK : lf_lmdb_fail(out->store->dir, "open", code, err);
     }
     rc = check_file(out->store->dir, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_owner_open(out->store->dir, &out->store->owner, err);
     if (rc != LUAFLOW_OK)
         return rc;
     char *path;
@@ -618,7 +680,7 @@ int lf_pin_begin(lf_pin *p, uint64_t *txn, luaflow_error *err)
         p->txn = NULL;
     }
     if (rc == 0)
-        rc = begin_reading(p->store->env, &p->txn);
+        rc = begin_reading(p->store, &p->txn);
     if (rc != 0)
         return lf_lmdb_fail(p->store->dir, "open", rc, err);
     *txn = mdb_txn_id(p->txn);
@@ -665,7 +727,7 @@ int lf_view_begin(lf_store *s, lf_view **out, luaflow_error *err)
     } else {
         v->store = s;
         v->is_reading = true;
-        rc = begin_reading(s->env, &v->txn);
+        rc = begin_reading(s, &v->txn);
     }
     if (rc == 0 && v->tasks != NULL)
         rc = mdb_cursor_renew(v->txn, v->tasks);

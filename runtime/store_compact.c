@@ -138,9 +138,11 @@ int lf_store_compact(const char *path, uint64_t *before, uint64_t *after, luaflo
     if (rc == LUAFLOW_OK && (c.dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
         rc = fail(&c, "its directory", errno, err);
     if (rc == LUAFLOW_OK) {
+        lf_turn_take(pin.store, LF_TURN_OPEN);
         lf_inside_enter(pin.store);
         rc = replace(&c, before, after, err);
         lf_inside_leave();
+        lf_turn_end(pin.store, LF_TURN_OPEN);
     }
     if (c.env != NULL)
         mdb_env_close(c.env);

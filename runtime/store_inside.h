@@ -8,6 +8,7 @@
 #define LF_STORE_INSIDE_H
 
 #include "disk.h"
+#include "owner.h"
 #include "store.h"
 
 #include <lmdb.h>
@@ -64,6 +65,8 @@ struct lf_store {
     MDB_env *env;
     MDB_dbi table[LF_TABLES];
     bool readonly;
+    lf_owner *owner;
+    pthread_mutex_t readers, writers; /* of this process: who may ask for the turn; see lf_turn_take */
     pthread_mutex_t idle_lock;
     lf_view *idle; /* their transactions keep their place among the readers */
     unsigned n_idle;
@@ -93,6 +96,15 @@ int lf_entry_fail(const lf_view *v, enum lf_table t, MDB_val key, luaflow_error 
 /* Around all that reads or writes the map: see lf_store_inside. They nest. */
 void lf_inside_enter(const lf_store *s);
 void lf_inside_leave(void);
+
+/* LMDB's locks are robust mutexes, which can lose a wake-up: when a process is killed that waits for
+ * one and was just woken, and another takes it just then, the others sleep on though it is free. And
+ * who is killed while he opens an environment that nobody else has open leaves its lock file half
+ * made to those who wait for it: they would read, and write, by a head that is not the newest. So
+ * nobody waits inside of LMDB: each takes his turn before. That of the writers is held for a whole
+ * transaction. They are taken in this order: OPEN, WRITER, READER. */
+void lf_turn_take(lf_store *s, lf_turn turn);
+void lf_turn_end(lf_store *s, lf_turn turn);
 
 /* LUAFLOW_ESTORE after a fork(). */
 int lf_process_check(const lf_store *s, luaflow_error *err);

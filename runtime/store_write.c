@@ -4,6 +4,17 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* It is the writers' turn for as long as there is a transaction. LMDB's code. */
+static int begin(lf_write *w)
+{
+    lf_store *s = w->view.store;
+    lf_turn_take(s, LF_TURN_WRITER);
+    int rc = mdb_txn_begin(s->env, NULL, 0, &w->view.txn);
+    if (rc != 0)
+        lf_turn_end(s, LF_TURN_WRITER);
+    return rc;
+}
+
 int lf_write_begin(lf_store *s, lf_write **out, luaflow_error *err)
 {
     int rc = lf_process_check(s, err);
@@ -20,7 +31,7 @@ int lf_write_begin(lf_store *s, lf_write **out, luaflow_error *err)
         return lf_fail_memory(err);
     w->view.store = s;
     lf_inside_enter(s);
-    rc = mdb_txn_begin(s->env, NULL, 0, &w->view.txn);
+    rc = begin(w);
     if (rc != 0) {
         lf_inside_leave();
         free(w);
@@ -43,7 +54,11 @@ static int commit(lf_write *w, luaflow_error *err)
     close_tasks(w);
     MDB_txn *txn = w->view.txn;
     w->view.txn = NULL;
-    int rc = txn != NULL ? mdb_txn_commit(txn) : MDB_BAD_TXN;
+    int rc = MDB_BAD_TXN;
+    if (txn != NULL) {
+        rc = mdb_txn_commit(txn);
+        lf_turn_end(w->view.store, LF_TURN_WRITER);
+    }
     return rc == 0 ? LUAFLOW_OK : lf_write_fail(w, rc, err);
 }
 
@@ -63,7 +78,10 @@ void lf_write_abort(lf_write *w)
     if (w == NULL)
         return;
     close_tasks(w);
-    mdb_txn_abort(w->view.txn);
+    if (w->view.txn != NULL) {
+        mdb_txn_abort(w->view.txn);
+        lf_turn_end(w->view.store, LF_TURN_WRITER);
+    }
     lf_inside_leave();
     lf_bytes_fini(&w->scratch);
     free(w);
@@ -81,9 +99,8 @@ int lf_write_renew(lf_write *w, luaflow_error *err)
         rc = commit(w, err);
     if (rc != LUAFLOW_OK)
         return rc;
-    lf_store *s = w->view.store;
     w->sweeping = LF_UNKNOWN;
-    int code = mdb_txn_begin(s->env, NULL, 0, &w->view.txn);
+    int code = begin(w);
     if (code != 0)
         return lf_write_fail(w, code, err);
     rc = lf_meta_get(&w->view, "pruned", &after, err);

@@ -5,6 +5,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -171,6 +174,8 @@ static int reads_only(void)
         strstr(luaflow_error_text(&err), dir) == NULL)
         return 3;
     luaflow_error_clear(&err);
+    lf_owner_take_turn(o, LF_TURN_READER);
+    lf_owner_end_turn(o, LF_TURN_READER);
     lf_owner_release(o, 1);
     if (!lf_owner_alive(o, 1))
         return 4;
@@ -183,6 +188,7 @@ TEST(where_one_may_only_read_claims_are_seen_and_not_made)
     fresh_dir();
     lf_owner *o = owner();
     CHECK_INT(lf_owner_claim(o, 1, NULL), LUAFLOW_OK);
+    lf_owner_take_turn(o, LF_TURN_READER); /* for which who only reads does not wait */
     CHECK_INT(chmod(file(), 0444), 0);
     CHECK_INT(chmod(dir, 0555), 0);
     CHECK_INT(as_stranger(reads_only), 0);
@@ -205,6 +211,95 @@ TEST(without_a_file_that_may_be_made_nobody_is_alive)
     fresh_dir();
     CHECK_INT(chmod(dir, 0555), 0);
     CHECK_INT(as_stranger(sees_nobody), 0);
+    drop_dir();
+}
+
+/* ---- turns ---- */
+
+typedef struct waiting {
+    lf_owner *owner;
+    atomic_bool *is_free;
+    bool waited;
+} waiting;
+
+static void *wait_for_turn(void *payload)
+{
+    waiting *w = payload;
+    lf_owner_take_turn(w->owner, LF_TURN_WRITER);
+    w->waited = atomic_load(w->is_free);
+    lf_owner_end_turn(w->owner, LF_TURN_WRITER);
+    return NULL;
+}
+
+static void interrupt(int signal) { (void)signal; }
+
+TEST(who_takes_a_turn_waits_for_its_end_whatever_signals_come)
+{
+    fresh_dir();
+    struct sigaction act = {.sa_handler = interrupt}, old; /* no SA_RESTART */
+    CHECK_INT(sigaction(SIGUSR1, &act, &old), 0);
+    atomic_bool is_free = false;
+    lf_owner *mine = owner();
+    waiting w = {owner(), &is_free, false};
+    lf_owner_take_turn(mine, LF_TURN_WRITER);
+    pthread_t thread;
+    CHECK_INT(pthread_create(&thread, NULL, wait_for_turn, &w), 0);
+    for (int i = 0; i < 20; i++) {
+        usleep(1000);
+        CHECK_INT(pthread_kill(thread, SIGUSR1), 0);
+    }
+    atomic_store(&is_free, true);
+    lf_owner_end_turn(mine, LF_TURN_WRITER);
+    pthread_join(thread, NULL);
+    CHECK(w.waited);
+    sigaction(SIGUSR1, &old, NULL);
+    lf_owner_close(w.owner);
+    lf_owner_close(mine);
+    drop_dir();
+}
+
+TEST(turns_are_neither_each_others_nor_any_runs)
+{
+    fresh_dir();
+    lf_owner *a = owner(), *b = owner();
+    lf_owner_take_turn(a, LF_TURN_OPEN);
+    lf_owner_take_turn(b, LF_TURN_READER);
+    lf_owner_take_turn(a, LF_TURN_WRITER);
+    CHECK(!lf_owner_alive(b, 0) && !lf_owner_alive(b, UINT32_MAX));
+    CHECK_INT(lf_owner_claim(b, 0, NULL), LUAFLOW_OK);
+    lf_owner_end_turn(a, LF_TURN_OPEN);
+    lf_owner_take_turn(b, LF_TURN_OPEN);
+    CHECK(lf_owner_alive(a, 0)); /* whose claim is not lost with a turn */
+    lf_owner_close(a);           /* which ends its turns */
+    lf_owner_take_turn(b, LF_TURN_WRITER);
+    lf_owner_close(b);
+    drop_dir();
+}
+
+TEST(a_turn_ends_with_its_process)
+{
+    fresh_dir();
+    int ready[2];
+    CHECK_INT(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        lf_owner *mine = NULL;
+        if (lf_owner_open(dir, &mine, NULL) != LUAFLOW_OK)
+            _exit(1);
+        lf_owner_take_turn(mine, LF_TURN_WRITER);
+        if (write(ready[1], "y", 1) == 1)
+            pause();
+        _exit(1);
+    }
+    char answer;
+    CHECK_INT(read(ready[0], &answer, 1), 1);
+    lf_owner *o = owner();
+    CHECK_INT(kill(child, SIGKILL), 0);
+    lf_owner_take_turn(o, LF_TURN_WRITER);
+    CHECK_INT(waitpid(child, NULL, 0), child);
+    close(ready[0]);
+    close(ready[1]);
+    lf_owner_close(o);
     drop_dir();
 }
 

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "collision.h"
+#include "owner.h"
 #include "store.h"
 
 #include <errno.h>
@@ -414,6 +415,53 @@ TEST(killed_while_it_is_made_a_store_is_there_whole_or_not_at_all)
         drop_place();
     }
     CHECK(whole + absent == 60);
+}
+
+/* Opens the store and finds in it what is there. */
+static bool opens(void)
+{
+    lf_store *s = NULL;
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    if (lf_store_open(dir, false, &s, &err) != LUAFLOW_OK) {
+        fprintf(stderr, "%s\n", luaflow_error_text(&err));
+        return false;
+    }
+    bool good = has(s, text("x"), 0);
+    lf_store_close(s);
+    return good;
+}
+
+/* A store whose last transaction is in the second head: who takes LMDB's new lock file for a used
+ * one reads the first. */
+static void fresh_odd_store(void)
+{
+    lf_store *s = fresh_store();
+    put(s, text("w"));
+    put(s, text("x"));
+    lf_store_close(s);
+}
+
+TEST(killed_while_it_is_opened_a_store_opens_for_the_next)
+{
+    fresh_odd_store();
+    for (unsigned i = 0; i < 60; i++) {
+        pid_t victim = fork();
+        if (victim == 0)
+            for (;;)
+                opens();
+        pid_t next = fork();
+        if (next == 0) {
+            bool good = true;
+            for (int k = 0; k < 5; k++)
+                good = good && opens();
+            _exit(good ? 0 : 1);
+        }
+        usleep(50 * i);
+        kill(victim, SIGKILL);
+        wait_for(victim);
+        CHECK_INT(wait_for(next), 0);
+    }
+    drop_place();
 }
 
 TEST(children_inherit_no_descriptor)
@@ -1460,6 +1508,127 @@ TEST(a_writer_killed_at_any_moment_leaves_a_prefix)
     drop_place();
 }
 
+/* Waits until the children wait for something, or have ended. */
+static void until_asleep(const pid_t *children, int n)
+{
+    for (int i = 0; i < n;) {
+        char path[64], state = 'R';
+        snprintf(path, sizeof path, "/proc/%d/stat", (int)children[i]);
+        FILE *f = fopen(path, "r");
+        CHECK(f != NULL && fscanf(f, "%*d %*s %c", &state) == 1);
+        fclose(f);
+        if (state == 'S' || state == 'Z')
+            i++;
+        else
+            usleep(100);
+    }
+}
+
+/* Children that wait for the writers' turn, and then put a blob each. */
+static void start_writers(pid_t *children, int n)
+{
+    for (int i = 0; i < n; i++)
+        if ((children[i] = fork()) == 0) {
+            char bytes[16];
+            snprintf(bytes, sizeof bytes, "w%d", i);
+            put(open_at(dir, false), text(bytes));
+            _exit(0);
+        }
+    until_asleep(children, n);
+}
+
+/* Not for LMDB's own lock, which would be free here. */
+TEST(who_writes_waits_for_his_turn)
+{
+    lf_store *s = fresh_store();
+    lf_owner *o = NULL;
+    pid_t child;
+    CHECK_INT(lf_owner_open(dir, &o, NULL), LUAFLOW_OK);
+    lf_owner_take_turn(o, LF_TURN_WRITER);
+    start_writers(&child, 1);
+    CHECK(!has(s, text("w0"), 0));
+    lf_owner_end_turn(o, LF_TURN_WRITER);
+    CHECK_INT(wait_for(child), 0);
+    CHECK(has(s, text("w0"), 0));
+    lf_owner_close(o);
+    drop_store(s);
+}
+
+TEST(the_turn_to_write_ends_with_each_transaction_however_it_ends)
+{
+    lf_store *s = fresh_store();
+    pid_t child;
+    for (int i = 0; i < 3; i++) {
+        lf_write *w = write_to(s);
+        if (i == 2)
+            CHECK_INT(lf_write_task(w, 1, 1, text("a"), NULL), LUAFLOW_OK);
+        if (i == 2)
+            CHECK_INT(lf_write_task(w, 1, 1, text("a"), NULL), LUAFLOW_ESTORE);
+        if (i == 0)
+            commit(w);
+        else
+            lf_write_abort(w);
+    }
+    start_writers(&child, 1);
+    CHECK_INT(wait_for(child), 0);
+    drop_store(s);
+}
+
+TEST(when_one_that_waits_to_write_is_killed_the_others_go_on)
+{
+    enum { WRITERS = 4, ROUNDS = 40 };
+    lf_store *s = fresh_store();
+    for (int round = 0; round < ROUNDS; round++) {
+        pid_t children[WRITERS];
+        lf_write *w = write_to(s);
+        start_writers(children, WRITERS);
+        if (round % 2 == 0)
+            kill(children[round / 2 % WRITERS], SIGKILL);
+        commit(w);
+        if (round % 2 == 1)
+            kill(children[round / 2 % WRITERS], SIGKILL);
+        for (int i = 0; i < WRITERS; i++) {
+            int rc = wait_for(children[i]);
+            CHECK(i == round / 2 % WRITERS || rc == 0);
+        }
+    }
+    drop_store(s);
+}
+
+typedef struct counting {
+    lf_store *store;
+    uint32_t run, n;
+} counting;
+
+static void *write_often(void *payload)
+{
+    counting *c = payload;
+    for (; c->n < 50; c->n++) {
+        lf_write *w = NULL;
+        if (lf_write_begin(c->store, &w, NULL) != LUAFLOW_OK ||
+            lf_write_task(w, c->run, c->n + 1, text("a record"), NULL) != LUAFLOW_OK ||
+            lf_write_commit(w, NULL) != LUAFLOW_OK)
+            break;
+    }
+    return NULL;
+}
+
+TEST(threads_of_one_process_write_in_turns)
+{
+    lf_store *s = fresh_store();
+    counting c[3];
+    pthread_t threads[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        c[i] = (counting){s, i + 1, 0};
+        CHECK_INT(pthread_create(&threads[i], NULL, write_often, &c[i]), 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+        CHECK_INT(c[i].n, 50);
+    }
+    drop_store(s);
+}
+
 /* ---- what may only be read, and what is full ---- */
 
 static int only_reads(void)
@@ -1714,6 +1883,23 @@ TEST(with_little_address_space_the_map_is_smaller)
 {
     lf_store_close(fresh_store());
     CHECK_INT(in_child(in_little_address_space), 0);
+    drop_place();
+}
+
+TEST(processes_with_little_address_space_open_a_store_at_once)
+{
+    fresh_odd_store();
+    pid_t children[4];
+    for (int i = 0; i < 4; i++)
+        if ((children[i] = fork()) == 0) {
+            struct rlimit limit = {(rlim_t)12 << 30, (rlim_t)12 << 30};
+            bool good = setrlimit(RLIMIT_AS, &limit) == 0;
+            for (int k = 0; k < 100; k++)
+                good = good && opens();
+            _exit(good ? 0 : 1);
+        }
+    for (int i = 0; i < 4; i++)
+        CHECK_INT(wait_for(children[i]), 0);
     drop_place();
 }
 #endif
