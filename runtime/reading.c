@@ -15,8 +15,7 @@ int lf_runtime_number(uint64_t wide, const char *what, uint32_t *number, luaflow
 
 /* ---- one block for a struct, its arrays and its strings ---- */
 
-/* Copies `buf` (taken) out for luaflow_free. */
-static int give_bytes(lf_buf *buf, void **bytes, size_t *size, luaflow_error *err)
+int lf_runtime_give(lf_buf *buf, void **bytes, size_t *size, luaflow_error *err)
 {
     *size = buf->size;
     *bytes = malloc(buf->size + 1);
@@ -159,7 +158,7 @@ int luaflow_run_part_read(luaflow *rt, uint64_t wide, int part, void **bytes, si
                                                              : &record.params,
                           &buf, err);
     lf_view_end(v);
-    return rc == LUAFLOW_OK ? give_bytes(buf, bytes, size, err) : rc;
+    return rc == LUAFLOW_OK ? lf_runtime_give(buf, bytes, size, err) : rc;
 }
 
 /* ---- tags ---- */
@@ -434,39 +433,6 @@ int luaflow_task_read(luaflow *rt, uint64_t wide_run, uint64_t wide_task, luaflo
     rc = read_task(v, run, task, out, err);
     lf_view_end(v);
     return rc;
-}
-
-static int read_artifact(lf_view *v, uint32_t run, uint32_t task, const char *name, lf_buf **out,
-                         luaflow_error *err)
-{
-    lf_task_record record;
-    lf_ref ref;
-    bool found = false;
-    int rc = lf_view_task(v, run, task, &record, err);
-    if (rc == LUAFLOW_OK)
-        rc = lf_view_output(v, run, &record, lf_slice_of(name, strlen(name)), &ref, &found, err);
-    if (rc == LUAFLOW_OK && !found)
-        rc = lf_fail(err, LUAFLOW_ENOTFOUND, "task %u of run %u has no artifact '%s'", (unsigned)task,
-                     (unsigned)run, name);
-    return rc == LUAFLOW_OK ? lf_view_blob(v, &ref, out, err) : rc;
-}
-
-int luaflow_artifact_read(luaflow *rt, uint64_t wide_run, uint64_t wide_task, const char *name,
-                          void **bytes, size_t *size, luaflow_error *err)
-{
-    uint32_t run, task;
-    lf_view *v;
-    lf_buf *buf = NULL;
-    int rc = lf_runtime_number(wide_run, "run", &run, err);
-    if (rc == LUAFLOW_OK)
-        rc = lf_runtime_number(wide_task, "task", &task, err);
-    if (rc == LUAFLOW_OK)
-        rc = lf_view_begin(rt->store, &v, err);
-    if (rc != LUAFLOW_OK)
-        return rc;
-    rc = read_artifact(v, run, task, name, &buf, err);
-    lf_view_end(v);
-    return rc == LUAFLOW_OK ? give_bytes(buf, bytes, size, err) : rc;
 }
 
 /* ---- logs ---- */

@@ -593,6 +593,8 @@ int luaflow_resume(luaflow *rt, luaflow_flow *flow, uint64_t wide, const char *s
 
 void luaflow_cancel(luaflow_run *r) { lf_sched_cancel(r->rt->sched, r->facts->run); }
 
+luaflow *lf_runtime_of(const luaflow_run *r) { return r->rt; }
+
 uint64_t luaflow_run_id(const luaflow_run *r) { return r->facts->run; }
 
 int luaflow_run_status(const luaflow_run *r) { return r->status; }

@@ -35,6 +35,12 @@ int lf_runtime_check_tag(const char *tag, luaflow_error *err);
 /* A run's number as the store knows it; LUAFLOW_ENOTFOUND for one it cannot have. */
 int lf_runtime_number(uint64_t wide, const char *what, uint32_t *number, luaflow_error *err);
 
+/* The runtime of a run. */
+luaflow *lf_runtime_of(const luaflow_run *run);
+
+/* Copies `buf` (taken) out for luaflow_free. */
+int lf_runtime_give(lf_buf *buf, void **bytes, size_t *size, luaflow_error *err);
+
 /* Copies `s` to *at with a NUL behind it, and moves *at on: for results that are one block. */
 static inline const char *lf_runtime_keep(char **at, lf_slice s)
 {

@@ -395,6 +395,21 @@ LUAFLOW_API int luaflow_task_read(luaflow *rt, uint64_t run, uint64_t task,
 LUAFLOW_API int luaflow_artifact_read(luaflow *rt, uint64_t run, uint64_t task, const char *name,
                                       void **bytes, size_t *size, luaflow_error *err);
 
+/* The same as a value in a Lua state of the host's.
+ * [-0, +1 on success, +0 on failure; raises only when Lua is out of memory at once] */
+LUAFLOW_API int luaflow_artifact_push(luaflow *rt, uint64_t run, uint64_t task, const char *name,
+                                      struct lua_State *L, luaflow_error *err);
+
+/* The number of the last task of a run that succeeded: of a run that is done, the one task of its
+ * last step. LUAFLOW_ENOTFOUND while there is none. */
+LUAFLOW_API int luaflow_last_task(luaflow *rt, uint64_t run, uint64_t *task, luaflow_error *err);
+
+/* What the run's last task left, as luaflow_artifact_read and luaflow_artifact_push give it. */
+LUAFLOW_API int luaflow_run_artifact(luaflow_run *run, const char *name, void **bytes,
+                                     size_t *size, luaflow_error *err);
+LUAFLOW_API int luaflow_run_artifact_push(luaflow_run *run, const char *name, struct lua_State *L,
+                                          luaflow_error *err);
+
 typedef struct luaflow_log_entry {
     uint64_t task;
     uint32_t attempt;

@@ -1742,6 +1742,71 @@ TEST(what_a_task_passes_on_without_having_written_it_is_inherited)
     drop_runtime(rt);
 }
 
+TEST(what_a_run_was_for_is_read_from_its_last_task)
+{
+    luaflow *rt = fresh_runtime();
+    lua_State *L = luaL_newstate();
+    luaL_openlibs(L);
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    luaflow_flow *f = flow_of(WIDE("300", "self.x = require('ffi').new('double[2]')"));
+    luaflow_run *r = start_with(rt, f, plain);
+    luaflow_wait(r, -1);
+    CHECK_INT(luaflow_run_artifact_push(r, "n", L, &err), LUAFLOW_OK);
+    CHECK_INT(lua_tointeger(L, -1), 300);
+    void *bytes;
+    size_t size;
+    CHECK_INT(luaflow_run_artifact(r, "n", &bytes, &size, &err), LUAFLOW_OK);
+    CHECK_INT(luaflow_value_push(L, bytes, size, &err), LUAFLOW_OK);
+    CHECK(lua_rawequal(L, -1, -2));
+    luaflow_free(bytes);
+    CHECK_INT(luaflow_artifact_push(rt, 1, 7, "list", L, &err), LUAFLOW_OK);
+    CHECK_INT(lua_gettop(L), 3);
+    CHECK_INT(luaflow_run_artifact_push(r, "nope", L, &err), LUAFLOW_ENOTFOUND);
+    CHECK_STR(luaflow_error_text(&err), "task 302 of run 1 has no artifact 'nope'");
+    CHECK_INT(luaflow_run_artifact(r, "nope", &bytes, &size, NULL), LUAFLOW_ENOTFOUND);
+    CHECK_INT(luaflow_artifact_push(rt, 1, 303, "n", L, NULL), LUAFLOW_ENOTFOUND);
+    CHECK_INT(luaflow_artifact_push(rt, 2, 1, "n", L, NULL), LUAFLOW_ENOTFOUND);
+    CHECK_INT(lua_gettop(L), 3);
+    lua_State *bare = luaL_newstate(); /* where nothing is, not even `require` */
+    CHECK_INT(luaflow_run_artifact_push(r, "n", bare, &err), LUAFLOW_OK);
+    CHECK_INT(luaflow_artifact_push(rt, 1, 7, "x", bare, &err), LUAFLOW_EUSAGE);
+    CHECK(strstr(luaflow_error_text(&err), "this Lua state cannot take a value") != NULL);
+    CHECK_INT(lua_gettop(bare), 1);
+    luaflow_error_clear(&err);
+    lua_close(bare);
+    lua_close(L);
+    luaflow_run_close(r);
+    luaflow_flow_close(f);
+    drop_runtime(rt);
+}
+
+static uint64_t last_task(luaflow *rt, uint64_t run)
+{
+    uint64_t task = 0;
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    if (luaflow_last_task(rt, run, &task, &err) != LUAFLOW_OK)
+        fail_msg("%s", luaflow_error_text(&err));
+    return task;
+}
+
+TEST(the_last_task_of_a_run_is_the_last_that_succeeded)
+{
+    luaflow *rt = fresh_runtime();
+    uint64_t task;
+    CHECK_INT(last_task(rt, run_flow(rt, HELLO)), 2);
+    CHECK_INT(last_task(rt, run_with(rt, WIDE("600", "if self.index > 1 then error('x') end"), keeping_on(),
+                                     LUAFLOW_FAILED)), 2);
+    CHECK_INT(last_task(rt, run_flow(rt, "return { steps = { start = { next = { go = 'again', stop = 'finish' }, "
+                                         "switch = 'way', function(self) local n = self:get('n', 0) + 1 self.n = n "
+                                         "self.way = n < 3 and 'go' or 'stop' end }, "
+                                         "again = { next = 'start' }, finish = {} } }")), 6);
+    CHECK_INT(luaflow_last_task(rt, run_with(rt, "return { steps = { start = function() error('x') end } }", plain,
+                                             LUAFLOW_FAILED), &task, NULL), LUAFLOW_ENOTFOUND);
+    CHECK_INT(luaflow_last_task(rt, 99, &task, NULL), LUAFLOW_ENOTFOUND);
+    CHECK_INT(luaflow_last_task(rt, 0, &task, NULL), LUAFLOW_ENOTFOUND);
+    drop_runtime(rt);
+}
+
 TEST(what_is_not_there_is_said_to_be_missing)
 {
     luaflow *rt = fresh_runtime();
