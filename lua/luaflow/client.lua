@@ -392,7 +392,8 @@ end
 --- (default: 0.01). Never waits for any.
 --- @return number delivered, number lost
 function run_methods:poll(seconds)
-  return require("luaflow.live").poll(self._store, seconds or 0.01)
+  local store = self._live and self._live.store or self._store
+  return require("luaflow.live").poll(store, seconds or 0.01)
 end
 
 --- Delivers events until the run has ended, for at most so many seconds; without end for nil.

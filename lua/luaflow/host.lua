@@ -133,19 +133,20 @@ local function core_options(options, is_unheard)
   }
 end
 
--- Starts what `begin(runtime, flow, options)` starts. Where nobody will ever listen, events of
--- tasks need not be made.
+-- Starts what `begin(runtime, flow, options)` starts. Who waits for its end takes events as fast as
+-- can be: steps wait for that, and no event is lost; or there is no listener, and never will be one.
 --- @return table? run, string? message, string? code
-local function begin_run(flow, options, begin, is_unheard)
+local function begin_run(flow, options, begin, waits)
   local loaded, message, code = load_flow(flow, attributes(options.with))
   if loaded == nil then return nil, message, code end
   local store
   store, message, code = stores.open {
     directory = options.store, create = true, executable = options.executable,
+    wait_for_host = waits and options.on_event ~= nil,
   }
   if store == nil then return nil, message, code end
   local handle
-  handle, message, code = begin(store.runtime, loaded, core_options(options, is_unheard))
+  handle, message, code = begin(store.runtime, loaded, core_options(options, waits and options.on_event == nil))
   local name = loaded:describe().name
   loaded:close()
   if handle == nil then return nil, message, code end
@@ -165,7 +166,7 @@ local function complete(verb, flow, options, begin)
     wrong = ("luaflow.%s waits, which cannot be done from on_event: use luaflow.start"):format(verb)
   end
   if wrong then error(wrong, 3) end
-  local run, message, code = begin_run(flow, options, begin, options.on_event == nil)
+  local run, message, code = begin_run(flow, options, begin, true)
   if run == nil then return nil, message, code end
   local ok, failure = pcall(run.wait, run)
   if not ok then

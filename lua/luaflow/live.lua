@@ -2,6 +2,7 @@
 ---
 --- Its store keeps it until its last event was delivered, so that a run which nobody holds goes
 --- on, and is heard. Whoever delivers, from whatever coroutine, delivers for all of the store.
+--- (A run with a listener that is waited for has a runtime of its own: see luaflow.host.)
 local live = {}
 
 local Live = {}

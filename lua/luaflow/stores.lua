@@ -8,8 +8,8 @@ local core = require "luaflow.core"
 local stores = {}
 
 local chosen -- by luaflow.use
-local opened = {} -- what a directory is (core.place) and the executable → store
-local lives_of = {} -- what a directory is → its runs, whatever the executable
+local opened = {} -- what a directory is (core.place) and how it was opened → store
+local lives_of = {} -- what a directory is → its runs, however it was opened
 
 local function nearest()
   local here = core.cwd()
@@ -43,7 +43,9 @@ local function own_executable()
   return process and process.executable()
 end
 
-local function key_of(place, executable) return place .. "\n" .. (executable or "") end
+local function key_of(place, options)
+  return table.concat({ place, options.executable or "", tostring(options.wait_for_host) }, "\n")
+end
 
 -- Of a store whose directory was removed nothing can be read any more.
 local function drop_removed()
@@ -55,31 +57,32 @@ local function drop_removed()
   end
 end
 
-local function keep(directory, executable, runtime)
+local function keep(directory, options, runtime)
   drop_removed()
   local place = runtime:place()
   local store = { directory = directory, place = place, runtime = runtime, lives = lives_of[place] or {} }
-  opened[key_of(place, executable)], lives_of[place] = store, store.lives
+  opened[key_of(place, options)], lives_of[place] = store, store.lives
   return store
 end
 
---- Opens a store, once. All options may be absent: `directory`, `create` it when it is not there,
---- the `executable` in which isolated steps run.
+--- Opens a store, once for each way to open it. All options may be absent: `directory`, `create`
+--- it when it is not there, the `executable` in which isolated steps run, `wait_for_host`.
 --- @return table? store, string? message, string? code
 function stores.open(options)
   local directory = absolute(options.directory or chosen or stores.default())
-  local executable = options.executable or own_executable()
-  local place = core.place(directory)
-  local store = place and opened[key_of(place, executable)]
-  if store then return store end
-  local runtime, message, code = core.open {
-    store = directory, create = options.create, executable = executable,
+  options = {
+    store = directory, create = options.create, wait_for_host = options.wait_for_host or false,
+    executable = options.executable or own_executable(),
   }
+  local place = core.place(directory)
+  local store = place and opened[key_of(place, options)]
+  if store then return store end
+  local runtime, message, code = core.open(options)
   if runtime == nil and code == "notfound" then
     return nil, ("there is no store at %s: luaflow.run makes one, luaflow.use names another"):format(directory), code
   end
   if runtime == nil then return nil, message, code end
-  return keep(directory, executable, runtime)
+  return keep(directory, options, runtime)
 end
 
 --- All that are open.

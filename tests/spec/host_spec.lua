@@ -110,6 +110,15 @@ describe("luaflow in a host", function()
       assert.equal("interrupted", run.status)
     end)
 
+    it("loses no event, however slowly it listens", function()
+      local lines = 0
+      local path = hosted.flow [[return { steps = { start = function() for i = 1, 70000 do print(i) end end } }]]
+      luaflow.run(path, {
+        on_event = function(event) if event.event == "line" then lines = lines + 1 end end,
+      })
+      assert.equal(70000, lines)
+    end)
+
     it("cannot be called where events are heard, but start can", function()
       local path, refusal, later = hosted.flow(hosted.QUICK), nil, nil
       luaflow.run(path, { on_event = function(event)
