@@ -1,7 +1,7 @@
 /* child.c -- a process that runs one step: what its world answers, it asks the parent. Knows
- * neither the store nor the graph. Its main thread; and one that watches for the parent's end. */
+ * neither the store nor the graph. Its main thread. */
+#include "child_inside.h"
 #include "step.h"
-#include "thread.h"
 #include "wire.h"
 
 #include <errno.h>
@@ -323,17 +323,34 @@ static const lf_answers answers = {
 
 /* ---- the process ---- */
 
+static int watched; /* the socket */
+
 /* Ends the process, and all it has started, when the parent is gone: in whatever endless loop
- * or blocking call the step may be. */
-static void *watch(void *payload)
+ * or blocking call the step may be. Async-signal-safe. */
+static void look_around(int signal_number)
 {
-    struct pollfd look = {.fd = *(const int *)payload}; /* a hang-up is always told */
-    while (poll(&look, 1, -1) <= 0 || (look.revents & (POLLHUP | POLLERR | POLLNVAL)) == 0)
-        continue;
-    if (getpgrp() == getpid())
-        kill(0, SIGKILL);
-    kill(getpid(), SIGKILL);
-    return NULL;
+    (void)signal_number;
+    int before = errno;
+    struct pollfd look = {.fd = watched}; /* a hang-up is always told */
+    if (poll(&look, 1, 0) > 0 && (look.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) {
+        if (getpgrp() == getpid())
+            kill(0, SIGKILL);
+        kill(getpid(), SIGKILL);
+    }
+    errno = before;
+}
+
+/* From here on a signal tells of whatever happens at the other end of the socket. */
+static bool watch(int fd)
+{
+    struct sigaction action = {.sa_handler = look_around, .sa_flags = SA_RESTART};
+    watched = fd;
+    sigemptyset(&action.sa_mask);
+    if (sigaction(SIGIO, &action, NULL) != 0 || fcntl(fd, F_SETOWN, getpid()) != 0 ||
+        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_ASYNC) != 0)
+        return false;
+    look_around(SIGIO); /* it may have happened already */
+    return true;
 }
 
 /* A crash ends the process by its signal, whatever a library has made of that. */
@@ -381,6 +398,20 @@ static int receive_task(child *c, lf_buf **bytes, lf_frame_task *task, luaflow_e
     return lf_frame_task_get(lf_buf_slice(*bytes), task) ? LUAFLOW_OK : misread(c, err);
 }
 
+/* What the task need not ask for. */
+static int take_near(child *c, lf_frame_task *task, luaflow_error *err)
+{
+    lf_frame_level said;
+    if (task->near.size == 0 || c->depth == 0)
+        return LUAFLOW_OK;
+    if (!lf_frame_level_get(task->near, &said))
+        return misread(c, err);
+    int rc = learn_level(c, 0, &said, err);
+    task->who.near = c->told[0].list;
+    task->who.near_at = c->told[0].at;
+    return rc;
+}
+
 static int set_environment(const lf_frame_task *task, luaflow_error *err)
 {
     lf_reader r = lf_reader_of(task->env.data, task->env.size);
@@ -393,13 +424,15 @@ static int set_environment(const lf_frame_task *task, luaflow_error *err)
 }
 
 /* Runs the task; how it failed is in `failure`. */
-static int run_step(child *c, const lf_frame_task *task, lf_failure *failure)
+static int run_step(child *c, lf_frame_task *task, lf_failure *failure)
 {
     luaflow_error err = LUAFLOW_ERROR_INIT;
     c->depth = task->who.depth;
     c->levels = calloc(c->depth + (size_t)1, sizeof *c->levels);
     c->told = calloc(c->depth + (size_t)1, sizeof *c->told);
     int rc = c->levels == NULL || c->told == NULL ? lf_fail_memory(&err) : set_environment(task, &err);
+    if (rc == LUAFLOW_OK)
+        rc = take_near(c, task, &err);
     if (rc == LUAFLOW_OK)
         rc = lf_flow_known(task->path, task->flow, task->source, task->description, &c->flow, &err);
     if (rc == LUAFLOW_OK)
@@ -434,7 +467,7 @@ static int serve(child *c, luaflow_error *err)
     lf_frame_task task;
     lf_buf *bytes = NULL;
     int rc = greet(c, err);
-    if (rc == LUAFLOW_OK)
+    if (rc == LUAFLOW_OK && c->stepper == NULL)
         rc = lf_stepper_prepare(&c->stepper, err); /* while nobody waits for it */
     if (rc == LUAFLOW_OK)
         rc = be_greeted(c, err);
@@ -470,20 +503,27 @@ static void fini(child *c)
 
 int luaflow_serve(int fd, luaflow_error *err)
 {
-    static int watched;
-    pthread_t watcher;
     child c = {.world = {&answers}, .wire = {.fd = fd}};
-    int type;
+    int type, rc;
     socklen_t size = sizeof type;
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
         return lf_fail(err, LUAFLOW_EUSAGE, "only luaflow itself starts luaflow so");
     crash_plainly();
     setvbuf(stdout, NULL, _IOLBF, 0); /* what C code prints is told by the line */
-    watched = fd;
-    int rc = lf_thread_start(&watcher, watch, &watched);
-    if (rc != 0)
-        return lf_fail(err, LUAFLOW_ESTEP, "cannot watch for the end of luaflow: %s", strerror(rc));
-    rc = serve(&c, err);
+    if (type == SOCK_SEQPACKET) {
+        bool is_forked = false;
+        rc = lf_stepper_prepare(&c.stepper, err);
+        if (rc == LUAFLOW_OK)
+            rc = lf_nurse(fd, &is_forked, err);
+        if (!is_forked || rc != LUAFLOW_OK) {
+            lf_stepper_free(c.stepper);
+            return rc;
+        }
+    }
+    if (watch(fd))
+        rc = serve(&c, err);
+    else
+        rc = lf_fail(err, LUAFLOW_ESTEP, "cannot watch for the end of luaflow: %s", strerror(errno));
     fini(&c);
     return rc;
 }

@@ -109,6 +109,7 @@ void lf_frame_task_put(lf_bytes *out, const lf_frame_task *task)
     put_slice(out, task->description);
     lf_bytes_put_varint(out, task->n_env);
     put_slice(out, task->env);
+    put_slice(out, task->near);
 }
 
 static bool are_strings(lf_slice strings, uint32_t n)
@@ -155,6 +156,7 @@ bool lf_frame_task_get(lf_slice head, lf_frame_task *out)
     out->description = lf_read_string(&r);
     out->n_env = read_u32(&r);
     out->env = lf_read_string(&r);
+    out->near = lf_read_string(&r);
     return is_read(&r) && are_strings(who->tags, who->n_tags) && are_env(out->env, out->n_env);
 }
 

@@ -6,7 +6,7 @@
 
 #include "world.h"
 
-enum { LF_FRAME_VERSION = 1, LF_FRAME_HEADER = 13 };
+enum { LF_FRAME_VERSION = 2, LF_FRAME_HEADER = 13 };
 
 /* No head is longer than this. */
 #define LF_FRAME_HEAD_MAX ((size_t)1 << 28)
@@ -62,6 +62,8 @@ typedef struct lf_frame_task {
     lf_slice source, description;
     uint32_t n_env;
     lf_slice env;              /* lf_frame_env_next */
+    lf_slice near;             /* lf_frame_level of the nearest foreach, if its element is small;
+                                  else empty */
 } lf_frame_task;
 
 void lf_frame_task_put(lf_bytes *out, const lf_frame_task *task);

@@ -26,8 +26,10 @@ struct lf_isolate {
     const lf_host *host;
     pthread_mutex_t lock;    /* a leaf: guards what follows */
     lf_child *ready;
+    lf_child *ended;         /* killed, and not yet waited for */
     uint32_t n_ready;        /* with those being started */
     uint32_t running, most;  /* attempts, and how many there ever were at once */
+    struct lf_nursery *nursery;
 };
 
 /* ---- processes that are ready ---- */
@@ -39,6 +41,10 @@ int lf_isolate_open(const lf_host *host, lf_isolate **out, luaflow_error *err)
         return lf_fail_memory(err);
     pthread_mutex_init(&iso->lock, NULL);
     iso->host = host;
+    if ((iso->nursery = lf_nursery_new()) == NULL) {
+        lf_isolate_close(iso);
+        return lf_fail_memory(err);
+    }
     *out = iso;
     return LUAFLOW_OK;
 }
@@ -50,14 +56,42 @@ static void end_child(lf_child *c)
     lf_child_free(c);
 }
 
+/* Waits for those that have ended meanwhile, so that no attempt waits for the system to clean up
+ * after the one before. */
+static void reap(lf_isolate *iso)
+{
+    lf_child *over = NULL;
+    pthread_mutex_lock(&iso->lock);
+    for (lf_child **at = &iso->ended, *c; (c = *at) != NULL;) {
+        if (lf_child_wait(c, false)) {
+            *at = c->next;
+            c->next = over;
+            over = c;
+        } else {
+            at = &c->next;
+        }
+    }
+    pthread_mutex_unlock(&iso->lock);
+    for (lf_child *next; over != NULL; over = next) {
+        next = over->next;
+        lf_child_free(over);
+    }
+}
+
 void lf_isolate_close(lf_isolate *iso)
 {
     if (iso == NULL)
         return;
+    for (lf_child *c = iso->ended, *next; c != NULL; c = next) {
+        next = c->next;
+        lf_child_wait(c, true);
+        lf_child_free(c);
+    }
     for (lf_child *c = iso->ready, *next; c != NULL; c = next) {
         next = c->next;
         end_child(c);
     }
+    lf_nursery_free(iso->nursery);
     pthread_mutex_destroy(&iso->lock);
     free(iso);
 }
@@ -92,7 +126,7 @@ static int start_child(const lf_isolate *iso, uint64_t surroundings, lf_child **
     if (executable == NULL)
         executable = installed(&p);
     luaflow_error why = LUAFLOW_ERROR_INIT;
-    int rc = lf_child_start(executable, surroundings, out, &why);
+    int rc = lf_child_start(iso->nursery, executable, surroundings, out, &why);
     if (rc == LUAFLOW_ESTEP)
         lf_fail(err, LUAFLOW_ESTEP,
                 "an isolated step runs in the luaflow command: give its path as the option "
@@ -274,8 +308,9 @@ static void put_end(const lf_attempt *a, lf_bytes *out, int status)
     }
 }
 
-/* Ends the process and all it has started, and says how it came to that. */
-static void conclude(lf_attempt *a)
+/* Ends the process and all it has started, and says how it came to that. `*waited`: it was also
+ * waited for. */
+static void conclude(lf_attempt *a, bool *waited)
 {
     lf_child *c = a->c;
     int status;
@@ -284,10 +319,15 @@ static void conclude(lf_attempt *a)
         if (poll(&look, 1, LAST_WORDS_MS) == 0)
             lf_attempt_hang_up(a, LUAFLOW_ESTEP, "the step closed the descriptor by which its process talks to luaflow");
     }
-    bool silent = is_silent(a), known = lf_child_end(c, &status);
-    lf_attempt_drain(a);
-    if (!silent && !a->timed_out && a->problem.code == LUAFLOW_OK)
+    bool silent = is_silent(a);
+    if (!silent && !a->timed_out && a->problem.code == LUAFLOW_OK) {
+        lf_child_kill(c);
+        lf_attempt_drain(a);
         return;
+    }
+    bool known = lf_child_end(c, &status);
+    *waited = true;
+    lf_attempt_drain(a);
     lf_bytes text = {0};
     if (a->timed_out) {
         lf_bytes_printf(&text, "timed out after ");
@@ -336,7 +376,22 @@ static void fini(lf_attempt *a)
     luaflow_error_clear(&a->problem);
     lf_bytes_fini(&a->head);
     lf_bytes_fini(&a->block);
-    lf_child_free(a->c);
+}
+
+/* The process was killed: frees it if it was waited for too, else that is for later. */
+static void part_with(lf_isolate *iso, lf_child *c, bool waited)
+{
+    if (waited)
+        lf_child_free(c);
+    else
+        lf_child_shut(c);
+    pthread_mutex_lock(&iso->lock);
+    if (!waited) {
+        c->next = iso->ended;
+        iso->ended = c;
+    }
+    iso->running--;
+    pthread_mutex_unlock(&iso->lock);
 }
 
 void lf_isolate_run(lf_isolate *iso, lf_child *c, lf_seal *seal, lf_task *t, lf_log *log)
@@ -350,13 +405,13 @@ void lf_isolate_run(lf_isolate *iso, lf_child *c, lf_seal *seal, lf_task *t, lf_
     lf_attempt_tell(&a, flow, attributes);
     lf_wire_flush(&c->wire);
     replace(iso, c->surroundings);
+    reap(iso);
+    bool waited = false;
     converse(&a);
-    conclude(&a);
+    conclude(&a, &waited);
     if (a.failed)
         hint(iso->host, &a.failure);
     lf_seal_finish(seal, a.failed ? &a.failure : NULL);
     fini(&a);
-    pthread_mutex_lock(&iso->lock);
-    iso->running--;
-    pthread_mutex_unlock(&iso->lock);
+    part_with(iso, c, waited);
 }

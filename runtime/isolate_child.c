@@ -29,8 +29,7 @@ static void close_at(int *fd)
     *fd = -1;
 }
 
-/* Moves both out of the way of what a child is given. */
-static bool raise_pair(int pair[2])
+bool lf_child_raise(int pair[2])
 {
     for (int i = 0; i < 2; i++) {
         if (pair[i] >= OURS)
@@ -48,13 +47,13 @@ static bool do_not_block(int fd) { return fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) 
 
 static bool open_pipe(int pair[2])
 {
-    return pipe2(pair, O_CLOEXEC) == 0 && raise_pair(pair) && do_not_block(pair[0]);
+    return pipe2(pair, O_CLOEXEC) == 0 && lf_child_raise(pair) && do_not_block(pair[0]);
 }
 
 static bool open_socket(int pair[2])
 {
     int room = SOCKET_ROOM;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 || !raise_pair(pair) ||
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 || !lf_child_raise(pair) ||
         !do_not_block(pair[0]))
         return false;
     for (int i = 0; i < 2; i++) /* what is not granted is not needed */
@@ -62,8 +61,7 @@ static bool open_socket(int pair[2])
     return true;
 }
 
-/* Nothing else is inherited: neither descriptors nor what the host does with signals. 0 or an errno. */
-static int spawn(const char *executable, const int theirs[3], pid_t *pid)
+int lf_child_spawn(const char *executable, const int theirs[3], pid_t *pid)
 {
     char *const argv[] = {"luaflow", LUAFLOW_SERVE, NULL};
     posix_spawn_file_actions_t files;
@@ -92,7 +90,8 @@ static int spawn(const char *executable, const int theirs[3], pid_t *pid)
     return rc;
 }
 
-int lf_child_start(const char *executable, uint64_t surroundings, lf_child **out, luaflow_error *err)
+int lf_child_start(struct lf_nursery *nursery, const char *executable, uint64_t surroundings,
+                   lf_child **out, luaflow_error *err)
 {
     int pairs[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}}; /* stdout, stderr, the socket */
     lf_child *c = calloc(1, sizeof *c);
@@ -101,8 +100,9 @@ int lf_child_start(const char *executable, uint64_t surroundings, lf_child **out
     c->pidfd = c->wire.fd = c->out[0] = c->out[1] = -1;
     c->surroundings = surroundings;
     int rc = open_pipe(pairs[0]) && open_pipe(pairs[1]) && open_socket(pairs[2]) ? 0 : errno;
-    if (rc == 0)
-        rc = spawn(executable, (int[]){pairs[0][1], pairs[1][1], pairs[2][1]}, &c->pid);
+    int theirs[3] = {pairs[0][1], pairs[1][1], pairs[2][1]};
+    if (rc == 0 && lf_nursery_fork(nursery, executable, surroundings, theirs, &c->pid) != 0)
+        rc = lf_child_spawn(executable, theirs, &c->pid);
     c->out[0] = pairs[0][0];
     c->out[1] = pairs[1][0];
     c->wire.fd = pairs[2][0];
@@ -136,11 +136,16 @@ bool lf_child_is_gone(const lf_child *c)
 
 void lf_child_signal(const lf_child *c, int signal_number) { kill(-c->pid, signal_number); }
 
-bool lf_child_end(lf_child *c, int *status)
+void lf_child_kill(const lf_child *c)
 {
     /* Until it is waited for its number, and so its group's, belongs to nobody else. */
     kill(-c->pid, SIGKILL);
     kill(c->pid, SIGKILL); /* it may have left the group */
+}
+
+bool lf_child_end(lf_child *c, int *status)
+{
+    lf_child_kill(c);
     pid_t rc;
     do
         rc = waitpid(c->pid, status, 0);
@@ -148,14 +153,29 @@ bool lf_child_end(lf_child *c, int *status)
     return rc == c->pid;
 }
 
-void lf_child_free(lf_child *c)
+bool lf_child_wait(const lf_child *c, bool patiently)
 {
-    if (c == NULL)
-        return;
+    pid_t rc;
+    do
+        rc = waitpid(c->pid, NULL, patiently ? 0 : WNOHANG);
+    while (rc < 0 && errno == EINTR);
+    return rc != 0;
+}
+
+void lf_child_shut(lf_child *c)
+{
     close_at(&c->out[0]);
     close_at(&c->out[1]);
     close_at(&c->pidfd);
     close_at(&c->wire.fd);
     lf_wire_fini(&c->wire);
+    c->wire = (lf_wire){.fd = -1};
+}
+
+void lf_child_free(lf_child *c)
+{
+    if (c == NULL)
+        return;
+    lf_child_shut(c);
     free(c);
 }

@@ -10,7 +10,7 @@
 
 /* A process: it leads a group of its own, and ends with its end of the socket. */
 struct lf_child {
-    struct lf_child *next;   /* of those that wait */
+    struct lf_child *next;   /* of those that wait, or have to be waited for */
     pid_t pid;
     int pidfd;               /* readable when it has ended; or -1 */
     int out[2];              /* what it writes to stdout and stderr; -1 at the end */
@@ -18,8 +18,30 @@ struct lf_child {
     uint64_t surroundings;   /* a hash of what it inherited */
 };
 
-/* isolate_child.c: starts one. LUAFLOW_ESTEP or LUAFLOW_ENOMEM. */
-int lf_child_start(const char *executable, uint64_t surroundings, lf_child **out, luaflow_error *err);
+/* isolate_child.c: starts one, in `nursery` if that can, else anew. LUAFLOW_ESTEP or
+ * LUAFLOW_ENOMEM. */
+struct lf_nursery;
+int lf_child_start(struct lf_nursery *nursery, const char *executable, uint64_t surroundings,
+                   lf_child **out, luaflow_error *err);
+
+/* Starts a process with nothing of the host but a directory and an environment; `theirs` become
+ * its standard output, standard error and the socket it serves. 0 or an errno. */
+int lf_child_spawn(const char *executable, const int theirs[3], pid_t *pid);
+
+/* Moves both out of the way of what a child is given; false with errno. */
+bool lf_child_raise(int pair[2]);
+
+/* ---- isolate_nursery.c: a process from which others are forked, each with all that a step needs
+ * but the flow already made. It serves one surroundings and gives way to another for the next;
+ * any thread. ---- */
+
+/* NULL when out of memory. Starts nothing yet. */
+struct lf_nursery *lf_nursery_new(void);
+void lf_nursery_free(struct lf_nursery *n); /* accepts NULL */
+
+/* As lf_child_spawn. */
+int lf_nursery_fork(struct lf_nursery *n, const char *executable, uint64_t surroundings,
+                    const int theirs[3], pid_t *pid);
 
 /* A hash of what a child inherits of the process as it is now. */
 uint64_t lf_child_surroundings(void);
@@ -29,6 +51,15 @@ bool lf_child_is_gone(const lf_child *c);
 
 /* Sends a signal to its whole group. */
 void lf_child_signal(const lf_child *c, int signal_number);
+
+/* Ends all that is left of its group. */
+void lf_child_kill(const lf_child *c);
+
+/* Closes everything. What is left is to be waited for. */
+void lf_child_shut(lf_child *c);
+
+/* Waits for it, `patiently` or only if it is over. Whether it was waited for, or nobody can. */
+bool lf_child_wait(const lf_child *c, bool patiently);
 
 /* Ends all that is left of its group, and waits for it. False when nobody knows how it ended,
  * since a host takes all such news. The status is as waitpid gives it. */

@@ -55,14 +55,24 @@ static void put(lf_attempt *a, lf_frame_kind kind, lf_slice payload)
 
 /* ---- what it is told at first ---- */
 
+/* Appends the level of the task's own element, unless that is large or the task has none. */
+static void put_near(const lf_who *who, lf_world *world, lf_bytes *out)
+{
+    lf_level level;
+    if (who->near != NULL && !who->is_join && lf_list_is_cheap(who->near, who->near_at) &&
+        world->ask->level(world, 0, &level, NULL) == LUAFLOW_OK)
+        lf_frame_level_put(out, &level);
+}
+
 void lf_attempt_tell(lf_attempt *a, const lf_flow *flow, const lf_attributes *attributes)
 {
     static const lf_slice nothing = {NULL, 0};
-    lf_bytes env = {0};
+    lf_bytes env = {0}, near = {0};
     lf_frame_hello_put(&a->head);
     put(a, LF_FRAME_HELLO, nothing);
     for (size_t i = 0; i < attributes->n_env; i++)
         lf_frame_env_put(&env, attributes->env[i].name, attributes->env[i].value);
+    put_near(&a->who, a->world, &near);
     lf_frame_task task = {
         .who = a->who,
         .path = lf_flow_path(flow),
@@ -71,13 +81,15 @@ void lf_attempt_tell(lf_attempt *a, const lf_flow *flow, const lf_attributes *at
         .description = lf_flow_description(flow),
         .n_env = (uint32_t)attributes->n_env,
         .env = lf_slice_of(env.data, env.size),
+        .near = lf_slice_of(near.data, near.size),
     };
     lf_bytes_clear(&a->head);
     lf_frame_task_put(&a->head, &task);
-    if (env.failed)
+    if (env.failed || near.failed)
         a->head.failed = true;
     put(a, LF_FRAME_TASK, nothing);
     lf_bytes_fini(&env);
+    lf_bytes_fini(&near);
 }
 
 /* ---- its questions ---- */

@@ -552,6 +552,7 @@ void lf_seal_who(lf_seal *s, lf_who *out)
         .attempt = t->attempt,
         .index = t->split != NULL ? t->split_index : 0,
         .near = t->split != NULL ? &t->split->list : NULL,
+        .near_at = t->split_index,
         .n_inputs = t->join != NULL ? t->join->n : 0,
         .seed = lf_flow_is_chancy(facts->flow) ? seed_of(s, step->name) : 0,
         .params = lf_buf_slice(facts->params),

@@ -227,8 +227,8 @@ LF_RAISES static void push_element(lua_State *L, const lf_who *who)
         lua_pushnumber(L, who->index);
     else
         lua_pushnil(L);
-    if (who->near == NULL || who->is_join || !lf_list_is_cheap(who->near, who->index) ||
-        lf_list_push(L, who->near, who->index, NULL) != LUAFLOW_OK)
+    if (who->near == NULL || who->is_join || !lf_list_is_cheap(who->near, who->near_at) ||
+        lf_list_push(L, who->near, who->near_at, NULL) != LUAFLOW_OK)
         lua_pushnil(L);
 }
 

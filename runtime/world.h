@@ -12,7 +12,8 @@ typedef struct lf_who {
     bool has_function, is_join;
     uint32_t run, origin, task, attempt;
     uint32_t depth, index; /* foreaches around it, and its place in the nearest; 0: none */
-    const lf_list *near;   /* what the nearest foreach goes over, where that is at hand; else NULL */
+    const lf_list *near;   /* its element `near_at` is self.input, if that is at hand; else NULL */
+    uint64_t near_at;
     uint32_t n_inputs;     /* of a join */
     uint64_t seed;         /* for math.random, if the flow is chancy */
     lf_slice params;       /* canonical map */

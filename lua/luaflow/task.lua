@@ -257,8 +257,8 @@ function task.reset(description)
 end
 
 --- A task of step `name` begins, of another run than the last if there is a description.
---- `place_input` is its element, or nil if it is to be asked for. Gives back its self. step.c calls the step itself, so that what a step finds below its own
---- frames is none of ours.
+--- `place_input` is its element, or nil if it is to be asked for. Gives back its self. step.c calls
+--- the step itself, so that what a step finds below its own frames is none of ours.
 function task.begin(name, place_index, place_input, description)
   task.reset(description)
   step_name, index, element = name, place_index, place_input

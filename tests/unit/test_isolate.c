@@ -6,6 +6,7 @@
 #include "wire.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -81,8 +82,12 @@ __attribute__((constructor)) static void be_a_child(void)
 {
     if (getenv("TEST_CHILD") == NULL)
         return;
-    if (getenv("TEST_MISBEHAVE") != NULL)
+    int type = 0;
+    getsockopt(3, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){sizeof type});
+    if (getenv("TEST_MISBEHAVE") != NULL && type == SOCK_STREAM)
         misbehave(getenv("TEST_MISBEHAVE"));
+    else if (getenv("TEST_MISBEHAVE") != NULL)
+        _exit(2); /* no nursery, then */
     _exit(luaflow_serve(3, NULL) == LUAFLOW_OK ? 0 : 2);
 }
 
@@ -156,9 +161,8 @@ static lf_task *attempt(world *w)
     t->pid = lf_child_pid(c);
     lf_isolate_run(w->isolate, c, w->seal, t, w->log);
     CHECK_INT(b->error.code, LUAFLOW_OK);
-    for (int i = 0; i < 5000 && kill((pid_t)t->pid, 0) == 0; i++)
-        usleep(1000); /* whom nobody waits for is gone a moment later */
-    CHECK(kill((pid_t)t->pid, 0) != 0);
+    siginfo_t info; /* it ends without anybody's doing, and may be waited for later */
+    CHECK(waitid(P_PID, t->pid, &info, WEXITED | WNOWAIT) == 0 || errno == ECHILD);
     return t;
 }
 
@@ -192,20 +196,28 @@ static int n_descriptors(void)
     return n;
 }
 
-/* The process whose parent this is, or 0. */
-static pid_t only_child(void)
+/* Of the living processes whose parent this is, the one that began first or last; or 0. */
+static pid_t child_of_age(bool oldest)
 {
     DIR *d = opendir("/proc");
     pid_t found = 0;
+    long long found_at = 0;
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
         char path[300];
         int pid, parent;
+        char state;
+        long long started;
         snprintf(path, sizeof path, "/proc/%s/stat", e->d_name);
         FILE *f = fopen(path, "r");
         if (f == NULL)
             continue;
-        if (fscanf(f, "%d (%*[^)]) %*c %d", &pid, &parent) == 2 && parent == getpid())
+        if (fscanf(f, "%d (%*[^)]) %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %lld",
+                   &pid, &state, &parent, &started) == 4 && parent == getpid() && state != 'Z' &&
+            (found == 0 || (oldest ? started < found_at || (started == found_at && pid < found)
+                                   : started > found_at || (started == found_at && pid > found)))) {
             found = pid;
+            found_at = started;
+        }
         fclose(f);
     }
     closedir(d);
@@ -242,7 +254,7 @@ TEST(every_attempt_has_a_process_of_its_own_and_nothing_stays_open)
         CHECK(t->pid != before);
         before = t->pid;
         lf_task_drop(t);
-        CHECK(n_descriptors() <= open_before + 4); /* of the one that is ready for the next */
+        CHECK(n_descriptors() <= open_before + 5); /* of the one that is ready, and of the nursery */
     }
     lf_isolate_close(w.isolate);
     w.isolate = NULL;
@@ -254,11 +266,24 @@ TEST(a_process_that_died_waiting_is_not_used)
 {
     world w = world_of("isolate = true", "self.n = 1");
     lf_task_drop(attempt(&w));
-    pid_t waiting = only_child();
+    pid_t waiting = child_of_age(false);
     CHECK(waiting != 0);
     CHECK_INT(kill(waiting, SIGKILL), 0);
     siginfo_t info; /* it has ended, and is there to be waited for */
     CHECK_INT(waitid(P_PID, (id_t)waiting, &info, WEXITED | WNOWAIT), 0);
+    lf_task *t = attempt(&w);
+    CHECK_INT(t->outcome, LF_SUCCEEDED);
+    lf_task_drop(t);
+    drop_world(&w);
+}
+
+TEST(a_nursery_that_dies_is_replaced)
+{
+    world w = world_of("isolate = true", "self.n = 1");
+    for (int i = 0; i < 3; i++) {
+        lf_task_drop(attempt(&w));
+        CHECK_INT(kill(child_of_age(true), SIGKILL), 0);
+    }
     lf_task *t = attempt(&w);
     CHECK_INT(t->outcome, LF_SUCCEEDED);
     lf_task_drop(t);
@@ -384,6 +409,7 @@ TEST(a_process_that_cannot_be_made_ready_for_later_is_told_and_harms_nobody)
     lf_child *c = NULL;
     CHECK_INT(lf_isolate_take(w.isolate, &c, NULL), LUAFLOW_OK);
     CHECK_INT(unlink(link), 0);
+    CHECK_INT(kill(child_of_age(true), SIGKILL), 0); /* the nursery, which would need no file */
     lf_batch *b = lf_batch_new(w.facts, 1);
     b->tasks[0].number = 1;
     b->tasks[0].turn = 1;
