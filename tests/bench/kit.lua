@@ -160,8 +160,10 @@ end
 
 -- ---- the machine ------------------------------------------------------------------------------
 
+--- What the figures depend on; `load` is how many programs wanted to run in the last minute.
 function kit.machine()
   return {
+    load = tonumber(kit.output_of("cat", "/proc/loadavg"):match "^%S+"),
     cores = tonumber(kit.output_of("nproc")),
     cpu = kit.output_of("sh", "-c", "sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1"),
     kernel = kit.output_of("uname", "-r"),

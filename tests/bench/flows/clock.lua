@@ -20,6 +20,9 @@ end
 
 function clock.now() return read(MONOTONIC) end
 
+--- Seconds that a processor spent on this thread.
+function clock.spent() return read(THREAD) end
+
 --- Computes something for so many seconds of a processor; returns how many it were.
 function clock.spin(seconds)
   local started, spent, x = read(THREAD), 0, 0.5

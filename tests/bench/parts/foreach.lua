@@ -5,18 +5,13 @@ local WORKERS = 2
 local CHUNK = 256
 local SMALL, SMALL_RUNS = 1000, 5
 
---- Seconds of a task beyond what the start of a run takes, where there are few.
-local function small_cost(start)
-  local seconds = 0
-  for _ = 1, SMALL_RUNS do seconds = seconds + kit.run("each.lua", "--n", SMALL).seconds - start end
-  return seconds / SMALL_RUNS / SMALL
-end
-
-local function least_start()
+--- Seconds of a run beyond what its start takes: of several, each right after a run of one step, the
+--- median.
+local function cost(n, times)
   local seconds = {}
-  for i = 1, 5 do seconds[i] = kit.run("one.lua").seconds end
+  for i = 1, times do seconds[i] = -kit.run("one.lua").seconds + kit.run("each.lua", "--n", n).seconds end
   table.sort(seconds)
-  return seconds[3]
+  return seconds[math.ceil(times / 2)]
 end
 
 local function pipeline(n, how)
@@ -39,10 +34,9 @@ local function measure_foreach(figures, n, words)
     name = name .. ", beside a pipeline, values in records", unit = "tasks/s",
     ours = rate, limit = pipeline(n, "inline"), aim = { ratio_at_least = 0.4 },
   }
-  local start = least_start()
   figures:add {
     name = ("a task of %s beside one of 1,000"):format(words), unit = "s",
-    ours = (took.seconds - start) / n, limit = small_cost(start), aim = { ratio_at_most = 1.3 },
+    ours = cost(n, 1) / n, limit = cost(SMALL, SMALL_RUNS) / SMALL, aim = { ratio_at_most = 1.3 },
   }
   local bound = n == 1000000 and { ours_below = 400 } or nil
   figures:add {
