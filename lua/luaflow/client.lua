@@ -5,12 +5,14 @@
 --- cannot be read raises an error where there is no second value to tell it with.
 ---
 --- The metatable of an object has `fields` and `methods`, by name, for whoever completes them.
+local data = require "luaflow.client.data"
 local pathspec = require "luaflow.pathspec"
+local reading = require "luaflow.client.reading"
 local stores = require "luaflow.stores"
 
 local client = {}
 
-local PAGE = 4096 -- numbers asked for at a time
+local PAGE = 4096 -- runs asked for at a time, at most
 
 -- ---- classes --------------------------------------------------------------------
 
@@ -25,8 +27,8 @@ local function class()
     if value == nil and message ~= nil then error(message, 2) end
     return value
   end
-  -- Two objects of the same thing are equal. (A store's runs are one table, however it was opened.)
-  function mt.__eq(a, b) return a._store.lives == b._store.lives and a.pathspec == b.pathspec end
+  -- Two objects of the same thing are equal.
+  function mt.__eq(a, b) return a._store.place == b._store.place and a.pathspec == b.pathspec end
   return mt, fields, methods
 end
 
@@ -37,7 +39,7 @@ local Task, task, task_methods = class()
 local Artifact, artifact = class()
 
 local function new_run(store, id, flow_name)
-  return setmetatable({ _store = store, _live = store.lives[id], id = id, flow_name = flow_name }, Run)
+  return setmetatable({ _store = store, _live = stores.live(store, id), id = id, flow_name = flow_name }, Run)
 end
 
 local function new_step(of, name) return setmetatable({ _store = of._store, run = of, id = name }, Step) end
@@ -49,31 +51,10 @@ end
 --- The run of a handle that luaflow.live has taken.
 function client.of_live(live, flow_name) return new_run(live.store, live.handle:id(), flow_name) end
 
--- ---- what is read ---------------------------------------------------------------
-
-local function run_info(of) return of._store.runtime:run(of.id) end
-
--- What is remembered of a finished task does not change, and is read once while it is in use.
-local infos = setmetatable({}, { __mode = "kv" })
-
-local function task_info(of)
-  local known = infos[of]
-  if known then return known end
-  local info, message, code = of._store.runtime:task(of.run.id, of.id)
-  infos[of] = info
-  return info, message, code
-end
-
---- Numbers of finished tasks of a run, ascending, above `after`.
-local function task_numbers(of, step_name, failed_only, after)
-  local runtime, first = of._store.runtime, after or 0
-  return pathspec.all(function(last, max)
-    return runtime:tasks(of.id, step_name, failed_only, math.max(last, first), max)
-  end)
-end
+-- ---- what several of them have ---------------------------------------------------
 
 local function task_list(of, step_name)
-  local numbers, message, code = task_numbers(of, step_name)
+  local numbers, message, code = reading.numbers(of, step_name)
   if numbers == nil then return nil, message, code end
   for i, number in ipairs(numbers) do numbers[i] = new_task(of, number, step_name) end
   return numbers
@@ -85,7 +66,9 @@ local function first_task(of, step_name, failed_only)
   return numbers[1] and new_task(of, numbers[1], step_name)
 end
 
-local function failure_of(info)
+local function failure_of(of)
+  local info, message = reading.task(of)
+  if info == nil then return nil, message end
   return info.failed and { message = info.message, traceback = info.traceback } or nil
 end
 
@@ -93,48 +76,7 @@ end
 local function first_failure(of, step_name)
   local failed, message = first_task(of, step_name, true)
   if failed == nil then return nil, message end
-  local info
-  info, message = task_info(failed)
-  if info == nil then return nil, message end
-  return failure_of(info)
-end
-
--- What the tasks of a run, or of one of its steps, wrote to a stream.
-local function printed_by(of, step_name, stream)
-  local runtime = of._store.runtime
-  local info, message = run_info(of)
-  if info == nil then return nil, message end
-  local numbers
-  numbers, message = pathspec.printed(runtime, { run = info, step = step_name })
-  if numbers == nil then return nil, message end
-  local parts = {}
-  for _, number in ipairs(numbers) do
-    local log
-    log, message = runtime:log(of.id, number)
-    if log == nil then return nil, message end
-    for _, entry in ipairs(log) do
-      if entry.stream == stream then parts[#parts + 1] = entry.text end
-    end
-  end
-  return table.concat(parts)
-end
-
--- Does not read all numbers of a wide run to find the last: they are dense but for tasks that run.
-local function last_successful(of, info)
-  local from = math.max(info.tasks.started, info.tasks.done + info.tasks.failed)
-  repeat
-    from = math.max(0, from - PAGE)
-    local numbers, message = task_numbers(of, nil, false, from)
-    if numbers == nil then return nil, message end
-    local failed
-    failed, message = task_numbers(of, nil, true, from)
-    if failed == nil then return nil, message end
-    local is_failed = {}
-    for _, number in ipairs(failed) do is_failed[number] = true end
-    for i = #numbers, 1, -1 do
-      if not is_failed[numbers[i]] then return new_task(of, numbers[i]) end
-    end
-  until from == 0
+  return failure_of(failed)
 end
 
 -- What a status, or nil and a message, says of two fields.
@@ -148,57 +90,14 @@ local function is_done(status, message)
   return status == "done"
 end
 
--- ---- the artifacts of a task, as fields -----------------------------------------
-
-local data_of = setmetatable({}, { __mode = "kv" }) -- task → its data
-local behind = setmetatable({}, { __mode = "k" }) -- data → { run =, task = or nil }
-
-local function artifact_names(data)
-  local of, names = behind[data].task, {}
-  local info, message = nil, nil
-  if of then info, message = task_info(of) end
-  if message then error(message, 0) end
-  for i, found in ipairs(info and info.artifacts or names) do names[i] = found.name end
-  return names
-end
-
--- A value is loaded when it is first touched. Parameters are read here as they are in a step.
-local Data = { names = artifact_names }
-
-function Data.__index(data, name)
-  if type(name) ~= "string" then return nil end
-  local of = behind[data]
-  if of.task then
-    local found, value, code = of.run._store.runtime:artifact(of.run.id, of.task.id, name)
-    if found then
-      rawset(data, name, value)
-      return value
+-- Fields that are just as a record has them: { [field] = its name there }.
+local function add_fields(fields, read, names)
+  for name, of_record in pairs(names) do
+    fields[name] = function(object)
+      local info, message = read(object)
+      return info and info[of_record], message
     end
-    if code ~= "notfound" then error(value, 2) end
   end
-  return of.run.params[name]
-end
-
-function Data.__newindex() error("results cannot be changed", 2) end
-
-function Data.__tostring(data)
-  local of = behind[data]
-  local ok, names = pcall(artifact_names, data)
-  local text = not ok and names or #names == 0 and "none" or table.concat(names, ", ")
-  return ("<data of %s: %s>"):format((of.task or of.run).pathspec, text)
-end
-
-local function new_data(of_run, of_task)
-  local data = setmetatable({}, Data)
-  behind[data] = { run = of_run, task = of_task }
-  return data
-end
-
--- The same while it is in use, so that what was loaded is not loaded again.
-local function data_of_task(of)
-  local data = data_of[of] or new_data(of.run, of)
-  data_of[of] = data
-  return data
 end
 
 -- ---- flows ----------------------------------------------------------------------
@@ -281,23 +180,17 @@ function run.status(self)
   local live = self._live
   local status = live and live:status()
   if status and (status ~= "running" or live:is_heard()) then return status end
-  local info, message = run_info(self)
+  local info, message = reading.run(self)
   return info and info.status, message
 end
 
 function run.finished(self) return has_ended(run.status(self)) end
 function run.successful(self) return is_done(run.status(self)) end
 
--- Fields that are just as the record of the run has them.
-for name, of_record in pairs {
+add_fields(run, reading.run, {
   created_at = "created_at", finished_at = "finished_at", origin_run_id = "origin_run_id",
   tags = "tags", seed = "seed", counts = "tasks",
-} do
-  run[name] = function(self)
-    local info, message = run_info(self)
-    return info and info[of_record], message
-  end
-end
+})
 
 function run.code(self) return self._store.runtime:part(self.id, "source") end
 
@@ -309,7 +202,7 @@ function run.params(self)
 end
 
 function run.end_task(self)
-  local info, message = run_info(self)
+  local info, message = reading.run(self)
   if info == nil then return nil, message end
   return first_task(self, info.steps[#info.steps].name)
 end
@@ -317,23 +210,24 @@ end
 -- The artifacts of the last task that succeeded.
 function run.data(self)
   if rawget(self, "_last") == nil then
-    local info, message = run_info(self)
+    local info, message = reading.run(self)
     if info == nil then return nil, message end
-    local last
-    last, message = last_successful(self, info)
+    local number
+    number, message = reading.last_successful(self, info)
     if message then return nil, message end
-    if last == nil then return new_data(self) end
-    if info.status == "running" then return data_of_task(last) end
+    if number == nil then return data.of_run(self) end
+    local last = new_task(self, number)
+    if info.status == "running" then return data.of_task(last) end
     rawset(self, "_last", last)
   end
-  return data_of_task(self._last)
+  return data.of_task(self._last)
 end
 
-function run.stdout(self) return printed_by(self, nil, "stdout") end
-function run.stderr(self) return printed_by(self, nil, "stderr") end
+function run.stdout(self) return reading.printed(self, nil, "stdout") end
+function run.stderr(self) return reading.printed(self, nil, "stderr") end
 
 function run.exception(self)
-  local info, message = run_info(self)
+  local info, message = reading.run(self)
   if info == nil then return nil, message end
   local problem = self._live and self._live:problem() or info.problem
   if problem then return { message = problem } end
@@ -343,7 +237,7 @@ end
 --- The steps of its graph, from the first to the last.
 --- @return table? steps, string? message, string? code
 function run_methods:steps()
-  local info, message, code = run_info(self)
+  local info, message, code = reading.run(self)
   if info == nil then return nil, message, code end
   local list = {}
   for i, found in ipairs(info.steps) do list[i] = new_step(self, found.name) end
@@ -352,7 +246,7 @@ end
 
 --- @return table? step, string? message, string? code
 function run_methods:step(name)
-  local info, message, code = run_info(self)
+  local info, message, code = reading.run(self)
   if info == nil then return nil, message, code end
   local ok
   ok, message, code = pathspec.check_step(info, name)
@@ -369,7 +263,7 @@ function run_methods:tasks() return task_list(self) end
 function run_methods:task(id)
   if type(id) ~= "number" then error("a task is named by its number: run:task(2)", 2) end
   local found = new_task(self, id)
-  local info, message, code = task_info(found)
+  local info, message, code = reading.task(found)
   if info == nil then return nil, message, code end
   return found
 end
@@ -445,7 +339,7 @@ function step.origin_run_id(self) return self.run.origin_run_id end
 
 -- How many of its tasks are in which state.
 function step.counts(self)
-  local info, message = run_info(self.run)
+  local info, message = reading.run(self.run)
   if info == nil then return nil, message end
   for _, found in ipairs(info.steps) do
     if found.name == self.id then
@@ -493,11 +387,11 @@ function step.data(self)
   if #numbers > 1 then
     return nil, ("step %s has several tasks; say which, as in step:tasks()[1].data"):format(self.pathspec)
   end
-  return numbers[1] and data_of_task(new_task(self.run, numbers[1], self.id))
+  return numbers[1] and data.of_task(new_task(self.run, numbers[1], self.id))
 end
 
-function step.stdout(self) return printed_by(self.run, self.id, "stdout") end
-function step.stderr(self) return printed_by(self.run, self.id, "stderr") end
+function step.stdout(self) return reading.printed(self.run, self.id, "stdout") end
+function step.stderr(self) return reading.printed(self.run, self.id, "stderr") end
 function step.exception(self) return first_failure(self.run, self.id) end
 
 --- Its finished tasks, in order.
@@ -513,7 +407,7 @@ function task.tags(self) return self.run.tags end
 function task.code(self) return self.run.code end
 
 function task.step_name(self)
-  local info, message = task_info(self)
+  local info, message = reading.task(self)
   if info == nil then return nil, message end
   rawset(self, "step_name", info.step)
   return info.step
@@ -521,26 +415,20 @@ end
 
 function task.step(self) return new_step(self.run, self.step_name) end
 
--- Fields that are just as the record of the task has them.
-for name, of_record in pairs {
+add_fields(task, reading.task, {
   path = "path", attempt = "attempt", worker = "worker", created_at = "started_at",
   finished_at = "finished_at", origin_run_id = "origin_run", origin_task_id = "origin_task",
-} do
-  task[name] = function(self)
-    local info, message = task_info(self)
-    return info and info[of_record], message
-  end
-end
+})
 
 -- That of the innermost foreach.
 function task.index(self)
-  local info, message = task_info(self)
+  local info, message = reading.task(self)
   if info == nil then return nil, message end
   return tonumber(info.path:match(".*%[(%d+)%]"))
 end
 
 function task.status(self)
-  local info, message = task_info(self)
+  local info, message = reading.task(self)
   if info == nil then return nil, message end
   return info.failed and "failed" or "done"
 end
@@ -548,26 +436,11 @@ end
 function task.finished() return true end
 function task.successful(self) return is_done(task.status(self)) end
 
-function task.exception(self)
-  local info, message = task_info(self)
-  if info == nil then return nil, message end
-  return failure_of(info)
-end
+function task.exception(self) return failure_of(self) end
+function task.data(self) return data.of_task(self) end
 
-function task.data(self) return data_of_task(self) end
-
-local function task_printed(self, stream)
-  local log, message = self._store.runtime:log(self.run.id, self.id)
-  if log == nil then return nil, message end
-  local parts = {}
-  for _, entry in ipairs(log) do
-    if entry.stream == stream then parts[#parts + 1] = entry.text end
-  end
-  return table.concat(parts)
-end
-
-function task.stdout(self) return task_printed(self, "stdout") end
-function task.stderr(self) return task_printed(self, "stderr") end
+function task.stdout(self) return reading.printed_by(self, "stdout") end
+function task.stderr(self) return reading.printed_by(self, "stderr") end
 
 local function new_artifact(of, found)
   return setmetatable({
@@ -578,7 +451,7 @@ end
 --- All it passes on, by name.
 --- @return table? artifacts, string? message, string? code
 function task_methods:artifacts()
-  local info, message, code = task_info(self)
+  local info, message, code = reading.task(self)
   if info == nil then return nil, message, code end
   local list = {}
   for i, found in ipairs(info.artifacts) do list[i] = new_artifact(self, found) end
@@ -587,7 +460,7 @@ end
 
 --- @return table? artifact, string? message, string? code
 function task_methods:artifact(name)
-  local info, message, code = task_info(self)
+  local info, message, code = reading.task(self)
   if info == nil then return nil, message, code end
   for _, found in ipairs(info.artifacts) do
     if found.name == name then return new_artifact(self, found) end
@@ -598,7 +471,7 @@ end
 --- The tasks whose artifacts it started with: one, or a join's inputs, in their order.
 --- @return table? tasks, string? message, string? code
 function task_methods:parent_tasks()
-  local info, message, code = task_info(self)
+  local info, message, code = reading.task(self)
   if info == nil then return nil, message, code end
   local list = {}
   for i, number in ipairs(info.parents) do list[i] = new_task(self.run, number) end
@@ -609,13 +482,13 @@ end
 --- finished_at =, message =, traceback = }.
 --- @return table? attempts, string? message, string? code
 function task_methods:attempts()
-  local info, message, code = task_info(self)
+  local info, message, code = reading.task(self)
   if info == nil then return nil, message, code end
   return info.attempts
 end
 
 function Task.__tostring(self)
-  local info, message = task_info(self)
+  local info, message = reading.task(self)
   if info == nil then return ("<task %d of run %d: %s>"):format(self.id, self.run.id, message) end
   return ("<task %s %s>"):format(task.pathspec(self), info.failed and "failed" or "done")
 end

@@ -32,7 +32,8 @@ end
 local OPTIONS = {
   run = with_common { params = "table", seed = "number or string" },
   resume = with_common { origin_run_id = "number", step = "string" },
-  start = with_common { params = "table", seed = "number or string", origin_run_id = "number", step = "string" },
+  start = with_common { params = "table", seed = "number or string", origin_run_id = "number", step = "string",
+    wait_for_host = "boolean" },
   check = { with = "table" },
 }
 
@@ -142,7 +143,7 @@ local function begin_run(flow, options, begin, waits)
   local store
   store, message, code = stores.open {
     directory = options.store, create = true, executable = options.executable,
-    wait_for_host = waits and options.on_event ~= nil,
+    wait_for_host = options.wait_for_host or waits and options.on_event ~= nil,
   }
   if store == nil then return nil, message, code end
   local handle
@@ -177,8 +178,9 @@ local function complete(verb, flow, options, begin)
 end
 
 --- Starts a run of `flow`, the path of a flow's file or a table like those that such files
---- return, and returns at once. Events come while somebody polls or waits. With `origin_run_id`
---- or `step` it resumes.
+--- return, and returns at once. Events come while somebody polls or waits; when nobody does for
+--- long, the oldest printed lines are lost, or, with `wait_for_host`, steps wait. With
+--- `origin_run_id` or `step` it resumes.
 --- @return table? run, string? message, string? code
 function host.start(flow, options)
   options = options or {}

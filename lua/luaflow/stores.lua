@@ -9,7 +9,6 @@ local stores = {}
 
 local chosen -- by luaflow.use
 local opened = {} -- what a directory is (core.place) and how it was opened → store
-local lives_of = {} -- what a directory is → its runs, however it was opened
 
 local function nearest()
   local here = core.cwd()
@@ -51,7 +50,7 @@ end
 local function drop_removed()
   for key, store in pairs(opened) do
     if store.runtime:place() == nil and next(store.lives) == nil then
-      opened[key], lives_of[store.place] = nil, nil
+      opened[key] = nil
       store.runtime:close()
     end
   end
@@ -60,8 +59,8 @@ end
 local function keep(directory, options, runtime)
   drop_removed()
   local place = runtime:place()
-  local store = { directory = directory, place = place, runtime = runtime, lives = lives_of[place] or {} }
-  opened[key_of(place, options)], lives_of[place] = store, store.lives
+  local store = { directory = directory, place = place, runtime = runtime, lives = {} }
+  opened[key_of(place, options)] = store
   return store
 end
 
@@ -83,6 +82,14 @@ function stores.open(options)
   end
   if runtime == nil then return nil, message, code end
   return keep(directory, options, runtime)
+end
+
+--- The run of this number, of this store however it was opened, if it goes on here.
+--- @return table? live
+function stores.live(store, id)
+  for _, other in pairs(opened) do
+    if other.place == store.place and other.lives[id] then return other.lives[id] end
+  end
 end
 
 --- All that are open.
