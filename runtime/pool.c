@@ -102,9 +102,10 @@ static void replay_batch(const worker *w, lf_batch *b)
     lf_view *view;
     if (lf_view_begin(w->pool->store, &view, &b->error) != LUAFLOW_OK)
         return;
+    size_t next = b->tasks[0].number - 1;
     for (uint32_t i = 0; i < b->n && b->error.code == LUAFLOW_OK; i++) {
         bool reused;
-        lf_replay_task(view, &b->tasks[i], &reused, &b->error);
+        lf_replay_task(view, &b->tasks[i], &next, &reused, &b->error);
         if (reused)
             count(b->facts, &b->tasks[i]);
     }

@@ -2,74 +2,28 @@
 #include "replay.h"
 #include "description.h"
 #include "inputs.h"
+#include "replay_table.h"
 
 #include <stdlib.h>
 
-/* What became of a task in the origin. */
-typedef enum fate {
-    FREE = 0,  /* an empty slot of the table */
-    TAKEN,     /* it succeeded, and is taken over */
-    FAILED,
-    NAMED,     /* it succeeded, but its step is to run again */
-    AFTER,     /* it succeeded, but what comes before it runs again */
-    EMPTY      /* no task: here a foreach that found an empty list runs again */
-} fate;
-
-typedef struct entry {
-    uint64_t hash;
-    uint32_t number;
-    fate fate;
-} entry;
+/* A set: open addressing, at most half full. No member is 0. */
+typedef struct hashes {
+    uint64_t *slots;
+    size_t n, room;
+} hashes;
 
 struct lf_replay {
     const lf_graph *graph;
     uint32_t origin, named;  /* the step to run again, or LF_NONE */
     uint32_t n_old;
     uint32_t *to_new;        /* a step of the origin's graph as it is numbered now, or LF_NONE */
-    entry *table;            /* open addressing by step and place */
-    size_t room, n;
+    lf_replay_table tasks;   /* what became of each */
+    hashes empties;          /* of foreaches that found an empty list and run again */
     bool *is_after;          /* by step: whether it comes after the one to run again */
     uint32_t *n_taken;       /* by step: how many tasks are taken over */
 };
 
 static uint64_t hash_of(uint32_t step, lf_slice place) { return lf_hash(step, place.data, place.size); }
-
-/* ---- the table ---- */
-
-static entry *first_slot(const lf_replay *r, uint64_t hash) { return &r->table[hash & (r->room - 1)]; }
-
-static entry *next_slot(const lf_replay *r, entry *e) { return e + 1 == r->table + r->room ? r->table : e + 1; }
-
-static bool grow(lf_replay *r)
-{
-    size_t before = r->room;
-    entry *old = r->table, *fresh = calloc(before ? before * 2 : 64, sizeof *fresh);
-    if (fresh == NULL)
-        return false;
-    r->table = fresh;
-    r->room = before ? before * 2 : 64;
-    for (size_t i = 0; i < before; i++)
-        if (old[i].fate != FREE) {
-            entry *e = first_slot(r, old[i].hash);
-            while (e->fate != FREE)
-                e = next_slot(r, e);
-            *e = old[i];
-        }
-    free(old);
-    return true;
-}
-
-static bool add(lf_replay *r, entry new)
-{
-    if (r->n * 2 >= r->room && !grow(r))
-        return false;
-    entry *e = first_slot(r, new.hash);
-    while (e->fate != FREE)
-        e = next_slot(r, e);
-    *e = new;
-    r->n++;
-    return true;
-}
 
 /* ---- whether the graph still fits ---- */
 
@@ -225,20 +179,39 @@ static uint64_t empty_hash(uint32_t join, lf_slice place)
     return lf_hash((uint64_t)1 << 32 | join, place.data, place.size);
 }
 
-/* The next entry of this hash, from `e` on; NULL when there is none. */
-static const entry *find(const lf_replay *r, const entry *e, uint64_t hash)
+static uint64_t *slot_of(const hashes *h, uint64_t hash)
 {
-    while (e->fate != FREE && e->hash != hash)
-        e = next_slot(r, (entry *)e);
-    return e->fate == FREE ? NULL : e;
+    size_t at = hash & (h->room - 1);
+    while (h->slots[at] != 0 && h->slots[at] != hash)
+        at = (at + 1) & (h->room - 1);
+    return &h->slots[at];
 }
 
-static bool has_hash(const lf_replay *r, uint64_t hash) { return find(r, first_slot(r, hash), hash) != NULL; }
+static bool has_hash(const hashes *h, uint64_t hash) { return h->n > 0 && *slot_of(h, hash | 1) != 0; }
+
+static bool add_hash(hashes *h, uint64_t hash)
+{
+    if (h->n * 2 >= h->room) {
+        hashes grown = {.room = h->room ? h->room * 2 : 16};
+        if ((grown.slots = calloc(grown.room, sizeof *grown.slots)) == NULL)
+            return false;
+        for (size_t i = 0; i < h->room; i++)
+            if (h->slots[i] != 0)
+                *slot_of(&grown, h->slots[i]) = h->slots[i];
+        free(h->slots);
+        h->slots = grown.slots;
+        h->room = grown.room;
+    }
+    uint64_t *slot = slot_of(h, hash | 1);
+    h->n += *slot == 0;
+    *slot = hash | 1;
+    return true;
+}
 
 static bool is_after_empty(const lf_replay *r, const lf_task_record *task)
 {
-    return task->parents.size == 0 && (has_hash(r, empty_hash(r->to_new[task->step], task->place)) ||
-                                       has_hash(r, empty_hash(LF_NONE, task->place)));
+    return task->parents.size == 0 && (has_hash(&r->empties, empty_hash(r->to_new[task->step], task->place)) ||
+                                       has_hash(&r->empties, empty_hash(LF_NONE, task->place)));
 }
 
 /* Remembers a task that succeeded and runs again, if it found an empty list. False when out of
@@ -250,19 +223,19 @@ static bool note_empty(scan *s, const lf_task_record *task)
     if (task->width > 0 || !is_text(lf_description_text(&s->before, task->step, "kind"), kinds[LF_FOREACH]))
         return true;
     uint64_t hash = empty_hash(step == LF_NONE ? LF_NONE : lf_graph_step(r->graph, step)->join, task->place);
-    return has_hash(r, hash) || add(r, (entry){hash, 0, EMPTY});
+    return add_hash(&r->empties, hash);
 }
 
 /* ---- its tasks ---- */
 
-static fate fate_of(const lf_replay *r, const lf_task_record *task, bool all)
+static lf_fate fate_of(const lf_replay *r, const lf_task_record *task, bool all)
 {
     uint32_t step = r->to_new[task->step];
     if (task->flags & LF_TASK_FAILED)
-        return FAILED;
+        return LF_FATE_FAILED;
     if (!all || step == LF_NONE || r->is_after[step] || is_after_empty(r, task))
-        return AFTER;
-    return step == r->named ? NAMED : TAKEN;
+        return LF_FATE_AFTER;
+    return step == r->named ? LF_FATE_NAMED : LF_FATE_TAKEN;
 }
 
 static int add_task(scan *s, uint32_t number, luaflow_error *err)
@@ -276,21 +249,21 @@ static int add_task(scan *s, uint32_t number, luaflow_error *err)
     if (rc != LUAFLOW_OK || task.step >= r->n_old)
         return rc;
     uint32_t step = r->to_new[task.step];
-    fate became = fate_of(r, &task, all);
-    if ((became == NAMED || became == AFTER) && !note_empty(s, &task))
+    lf_fate became = fate_of(r, &task, all);
+    if ((became == LF_FATE_NAMED || became == LF_FATE_AFTER) && !note_empty(s, &task))
         return lf_fail_memory(err);
     if (step == LF_NONE)
         return LUAFLOW_OK;
-    if (became == TAKEN && !s->checked[task.step]) {
+    if (became == LF_FATE_TAKEN && !s->checked[task.step]) {
         rc = check_step(r, &s->before, task.step, err);
         s->checked[task.step] = true;
     }
-    if (rc == LUAFLOW_OK && became == TAKEN && lf_graph_step(r->graph, step)->kind == LF_SWITCH)
+    if (rc == LUAFLOW_OK && became == LF_FATE_TAKEN && lf_graph_step(r->graph, step)->kind == LF_SWITCH)
         rc = check_choice(r, &s->before, &task, err);
     if (rc != LUAFLOW_OK)
         return rc;
-    r->n_taken[step] += became == TAKEN;
-    if (!add(r, (entry){hash_of(step, task.place), number, became}) || (became == TAKEN && !take(s, number)))
+    r->n_taken[step] += became == LF_FATE_TAKEN;
+    if (!lf_replay_table_add(&r->tasks, (lf_replay_entry){hash_of(step, task.place), number, became}) || (became == LF_FATE_TAKEN && !take(s, number)))
         return lf_fail_memory(err);
     return LUAFLOW_OK;
 }
@@ -375,13 +348,14 @@ int lf_replay_new(lf_store *store, const lf_graph *graph, uint32_t origin, const
     lf_replay *r = calloc(1, sizeof *r);
     if (r == NULL)
         return lf_fail_memory(err);
+    lf_replay_table_init(&r->tasks);
     r->graph = graph;
     r->origin = origin;
     r->named = named;
     scan s = {.replay = r};
     r->n_taken = calloc(lf_graph_size(graph), sizeof *r->n_taken);
     r->is_after = calloc(lf_graph_size(graph), sizeof *r->is_after);
-    bool ok = r->n_taken != NULL && r->is_after != NULL && grow(r);
+    bool ok = r->n_taken != NULL && r->is_after != NULL;
     int rc = ok ? lf_view_begin(store, &s.view, err) : lf_fail_memory(err);
     if (rc == LUAFLOW_OK) {
         mark_after(r);
@@ -408,35 +382,34 @@ void lf_replay_free(lf_replay *r)
     free(r->to_new);
     free(r->n_taken);
     free(r->is_after);
-    free(r->table);
+    free(r->empties.slots);
+    lf_replay_table_fini(&r->tasks);
     free(r);
 }
 
 /* ---- taking over ---- */
 
-/* The next entry of this hash, from `e` on, of a task that is taken over; or NULL. */
-static const entry *find_taken(const lf_replay *r, const entry *e, uint64_t hash)
-{
-    while ((e = find(r, e, hash)) != NULL && e->fate != TAKEN)
-        e = next_slot(r, (entry *)e);
-    return e;
-}
-
-/* The record of the task of the origin that `t` is there, found from `e` on; `*number` 0 when
- * there is none. */
-static int find_record(const lf_replay *r, lf_view *v, const entry *e, const lf_task *t, lf_slice place,
+/* The record of the task of the origin that `t` is there, and its number: 0 when there is none
+ * that is taken over. `*next` is where in the table it most likely is, and then where the next one
+ * will be. */
+static int find_record(lf_replay *r, lf_view *v, const lf_task *t, lf_slice place, size_t *next,
                        uint32_t *number, lf_task_record *task, luaflow_error *err)
 {
-    for (; e != NULL; e = find_taken(r, next_slot(r, (entry *)e), e->hash)) {
+    lf_replay_search search = {.hash = hash_of(t->step, place), .guess = *next};
+    const lf_replay_entry *e;
+    while ((e = lf_replay_table_next(&r->tasks, &search)) != NULL) {
+        if (e->fate != LF_FATE_TAKEN)
+            continue;
         int rc = lf_view_task(v, r->origin, e->number, task, err);
         if (rc != LUAFLOW_OK)
             return rc;
         if (lf_slice_equal(task->place, place) && r->to_new[task->step] == t->step) {
             *number = e->number;
+            *next = (size_t)(e - r->tasks.list) + 1;
             return LUAFLOW_OK;
         }
     }
-    return LUAFLOW_OK;
+    return search.failed ? lf_fail_memory(err) : LUAFLOW_OK;
 }
 
 static int open_split(const lf_replay *r, lf_view *v, lf_task *t, const lf_task_record *task,
@@ -503,55 +476,45 @@ static int seal(lf_task *t, const lf_replay *r, const lf_task_record *task, uint
     return LUAFLOW_OK;
 }
 
-/* Takes `t` over if it is a task from `e` on. */
-static int take_over(const lf_replay *r, lf_view *v, const entry *e, lf_task *t, lf_slice place, bool *reused,
-                     luaflow_error *err)
+int lf_replay_task(lf_view *v, lf_task *t, size_t *next, bool *reused, luaflow_error *err)
 {
+    lf_replay *r = t->batch->facts->replay;
+    lf_bytes place = {0};
     lf_task_record task;
     uint32_t number = 0;
-    int rc = find_record(r, v, e, t, place, &number, &task, err);
-    if (rc != LUAFLOW_OK || number == 0)
-        return rc;
-    if (lf_graph_step(r->graph, t->step)->kind == LF_FOREACH)
-        rc = open_split(r, v, t, &task, err);
-    if (rc == LUAFLOW_OK)
-        rc = seal(t, r, &task, number, err);
-    *reused = rc == LUAFLOW_OK;
-    return rc;
-}
-
-int lf_replay_task(lf_view *v, lf_task *t, bool *reused, luaflow_error *err)
-{
-    const lf_replay *r = t->batch->facts->replay;
-    lf_bytes bytes = {0};
     *reused = false;
-    lf_task_place(t, &bytes);
-    lf_slice place = lf_slice_of(bytes.data, bytes.size);
-    uint64_t hash = hash_of(t->step, place);
-    const entry *e = find_taken(r, first_slot(r, hash), hash);
-    int rc = bytes.failed ? lf_fail_memory(err) : LUAFLOW_OK;
-    if (rc == LUAFLOW_OK && e != NULL)
-        rc = take_over(r, v, e, t, place, reused, err);
-    lf_bytes_fini(&bytes);
+    lf_task_place(t, &place);
+    int rc = place.failed ? lf_fail_memory(err)
+                          : find_record(r, v, t, lf_slice_of(place.data, place.size), next, &number, &task, err);
+    if (rc == LUAFLOW_OK && number != 0) {
+        if (lf_graph_step(r->graph, t->step)->kind == LF_FOREACH)
+            rc = open_split(r, v, t, &task, err);
+        if (rc == LUAFLOW_OK)
+            rc = seal(t, r, &task, number, err);
+        *reused = rc == LUAFLOW_OK;
+    }
+    lf_bytes_fini(&place);
     return rc;
 }
 
 void lf_replay_reason(const lf_task *t, lf_bytes *out)
 {
-    const lf_replay *r = t->batch->facts->replay;
+    lf_replay *r = t->batch->facts->replay;
     if (t->origin_run != 0) {
         lf_bytes_printf(out, "it succeeded in run %u, as task %u", t->origin_run, t->origin_task);
         return;
     }
     lf_bytes place = {0};
     lf_task_place(t, &place);
-    uint64_t hash = hash_of(t->step, lf_slice_of(place.data, place.size));
-    const entry *e = find(r, first_slot(r, hash), hash);
+    lf_replay_search search = {.hash = hash_of(t->step, lf_slice_of(place.data, place.size)),
+                               .guess = t->number - 1};
+    const lf_replay_entry *e = lf_replay_table_next(&r->tasks, &search);
     lf_bytes_fini(&place);
-    switch (e == NULL ? FREE : e->fate) {
-    case FAILED: lf_bytes_printf(out, "it failed in run %u", r->origin); break;
-    case NAMED: lf_bytes_printf(out, "its step is to run again"); break;
-    case AFTER: lf_bytes_printf(out, "a task before it runs again"); break;
+    out->failed = out->failed || search.failed;
+    switch (e == NULL ? LF_FATE_NONE : e->fate) {
+    case LF_FATE_FAILED: lf_bytes_printf(out, "it failed in run %u", r->origin); break;
+    case LF_FATE_NAMED: lf_bytes_printf(out, "its step is to run again"); break;
+    case LF_FATE_AFTER: lf_bytes_printf(out, "a task before it runs again"); break;
     default: lf_bytes_printf(out, "it did not finish in run %u", r->origin); break;
     }
 }

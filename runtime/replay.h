@@ -22,9 +22,10 @@ void lf_replay_free(lf_replay *r); /* accepts NULL */
 uint32_t lf_replay_count(const lf_replay *r, uint32_t step);
 
 /* If `t`, of a run whose facts have a replay, is taken over, seals it as such (a success whose
- * origin is set) and says so in `*reused`; else it is as it was. LUAFLOW_ESTORE or
+ * origin is set) and says so in `*reused`; else it is as it was. `*next` is a guess at where it is
+ * among the tasks of the origin, from 0, and is left at the one after it. LUAFLOW_ESTORE or
  * LUAFLOW_ENOMEM. */
-int lf_replay_task(lf_view *v, lf_task *t, bool *reused, luaflow_error *err);
+int lf_replay_task(lf_view *v, lf_task *t, size_t *next, bool *reused, luaflow_error *err);
 
 /* Appends why `t` is reused or runs: "it failed in run 3". */
 void lf_replay_reason(const lf_task *t, lf_bytes *out);

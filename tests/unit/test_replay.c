@@ -240,7 +240,8 @@ static lf_task *task_at(const char *path)
 static int replay_task(lf_store *s, lf_task *t, bool *is_reused, luaflow_error *err)
 {
     lf_view *v = view_of(s);
-    int rc = lf_replay_task(v, t, is_reused, err);
+    size_t next = t->number % 3; /* a guess may be wrong */
+    int rc = lf_replay_task(v, t, &next, is_reused, err);
     lf_view_end(v);
     return rc;
 }
