@@ -8,8 +8,7 @@ include(CMakePackageConfigHelpers)
 # that: they carry their size.
 set(abi 0)
 
-# As the module, it stays in memory: its threads may still be returning. It is not bound to its own
-# symbols: in a process that also loads the module, both then share one registry of open stores.
+# As the module, it stays in memory: its threads may still be returning.
 add_library(shared SHARED $<TARGET_OBJECTS:rooms>)
 target_link_libraries(shared PRIVATE rooms PkgConfig::LUAJIT)
 target_link_options(shared PRIVATE -Wl,-z,nodelete -Wl,-z,defs)
