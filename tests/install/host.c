@@ -30,29 +30,24 @@ static void on_event(void *payload, const luaflow_event *event)
         fprintf(stderr, "%s: %s\n", event->path, event->message);
 }
 
-/* Prints an artifact that is a small whole number, of which canonical bytes are one. */
-static int show(luaflow *rt, uint64_t run, const char *step, const char *name)
-{
-    uint64_t task;
-    size_t n, size;
-    void *bytes;
-    if (luaflow_tasks_list(rt, run, step, false, 0, &task, 1, &n, &err) != LUAFLOW_OK ||
-        luaflow_artifact_read(rt, run, task, name, &bytes, &size, &err) != LUAFLOW_OK)
-        return fail("reading");
-    printf("%s is %d\n", name, size == 1 ? *(const unsigned char *)bytes : -1);
-    luaflow_free(bytes);
-    return 0;
-}
-
 static int run_flow(luaflow *rt, luaflow_flow *flow)
 {
     luaflow_run_options options = LUAFLOW_RUN_OPTIONS_INIT;
     luaflow_run *run;
+    void *bytes;
+    size_t size;
     options.on_event = on_event;
     if (luaflow_start(rt, flow, &options, &run, &err) != LUAFLOW_OK)
         return fail("starting");
     luaflow_wait(run, -1);
-    int status = luaflow_run_status(run) == LUAFLOW_DONE ? show(rt, luaflow_run_id(run), "finish", "sum") : 1;
+    int status = 0;
+    if (luaflow_run_artifact(run, "sum", &bytes, &size, &err) == LUAFLOW_OK) {
+        /* Of a small whole number the canonical bytes are one. */
+        printf("sum is %d\n", size == 1 ? *(const unsigned char *)bytes : -1);
+        luaflow_free(bytes);
+    } else {
+        status = fail("reading");
+    }
     luaflow_run_close(run);
     return status;
 }

@@ -14,23 +14,15 @@ return { steps = {
 } }
 ]]
 
--- Runs the flow, and prints in how many processes its isolated tasks ran, and how the run ended.
+-- Runs the flow, and prints how that ended and in how many processes its isolated tasks ran.
 local PROGRAM = [[
-local core = require "luaflow.core"
-local rt = assert(core.open { store = "store", create = true })
-local why
-local run = assert(rt:start(assert(core.load("apart.lua")), {
-  on_event = function(event) why = why or event.message end,
-}))
-run:wait(-1)
-local pids, n = {}, 0
-if run:status() == "done" then
-  local last = rt:tasks(run:id(), "finish", false, 0, 1)[1]
-  for _, pid in ipairs(select(2, assert(core.decode(rt:bytes(run:id(), last, "pids"))))) do
-    if not pids[pid] then pids[pid], n = true, n + 1 end
-  end
+local luaflow = require "luaflow"
+local run = assert(luaflow.run("apart.lua", { store = "store" }))
+local seen, n = {}, 0
+for _, pid in ipairs(run.data.pids or {}) do
+  if not seen[pid] then seen[pid], n = true, n + 1 end
 end
-print(run:status(), n, why)
+print(run.status, n, (run.exception or {}).message)
 ]]
 
 -- What the program prints, in a luajit that finds the module in `cpath`.
