@@ -44,7 +44,7 @@ local function measure_foreach(figures, n, words)
   }
   figures:add {
     name = ("memory of a %s, each input touched"):format(name), unit = "MB",
-    ours = kit.run("each.lua", "--n", n, "--touch").megabytes, limit = left.bytes / 2^20, aim = bound,
+    ours = kit.run("touched.lua", "--n", n).megabytes, limit = left.bytes / 2^20, aim = bound,
   }
   figures:add {
     name = "disk for a task of " .. words, unit = "B",
