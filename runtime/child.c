@@ -382,8 +382,9 @@ static int be_greeted(child *c, luaflow_error *err)
     return rc;
 }
 
-/* What the task is; `*bytes` (counted, the caller's) is what it borrows from. */
-static int receive_task(child *c, lf_buf **bytes, lf_frame_task *task, luaflow_error *err)
+/* What the task is; `*bytes` (counted, the caller's) is what it borrows from. `*parcel` (so too) is
+ * that of a flow which was given as a table. */
+static int receive_task(child *c, lf_buf **bytes, lf_buf **parcel, lf_frame_task *task, luaflow_error *err)
 {
     lf_frame f;
     int rc = receive(c, &f, err);
@@ -392,8 +393,10 @@ static int receive_task(child *c, lf_buf **bytes, lf_frame_task *task, luaflow_e
     if (rc != LUAFLOW_OK)
         return rc;
     *bytes = lf_buf_copy(f.head.data, f.head.size);
+    *parcel = f.payload != NULL ? lf_buf_adopt(f.payload) : NULL;
+    bool is_kept = *bytes != NULL && (*parcel != NULL || f.payload == NULL);
     lf_wire_done(&c->wire);
-    if (*bytes == NULL)
+    if (!is_kept)
         return lf_fail_memory(err);
     return lf_frame_task_get(lf_buf_slice(*bytes), task) ? LUAFLOW_OK : misread(c, err);
 }
@@ -424,9 +427,10 @@ static int set_environment(const lf_frame_task *task, luaflow_error *err)
 }
 
 /* Runs the task; how it failed is in `failure`. */
-static int run_step(child *c, lf_frame_task *task, lf_failure *failure)
+static int run_step(child *c, lf_frame_task *task, lf_buf *parcel, lf_failure *failure)
 {
     luaflow_error err = LUAFLOW_ERROR_INIT;
+    lf_flow_told told = {task->path, task->flow, task->source, parcel, task->description};
     c->depth = task->who.depth;
     c->levels = calloc(c->depth + (size_t)1, sizeof *c->levels);
     c->told = calloc(c->depth + (size_t)1, sizeof *c->told);
@@ -434,7 +438,7 @@ static int run_step(child *c, lf_frame_task *task, lf_failure *failure)
     if (rc == LUAFLOW_OK)
         rc = take_near(c, task, &err);
     if (rc == LUAFLOW_OK)
-        rc = lf_flow_known(task->path, task->flow, task->source, task->description, &c->flow, &err);
+        rc = lf_flow_known(&told, &c->flow, &err);
     if (rc == LUAFLOW_OK)
         rc = lf_stepper_enter(c->stepper, c->flow, true, &err);
     lf_bytes_clear(&c->head);
@@ -465,20 +469,21 @@ static int serve(child *c, luaflow_error *err)
 {
     lf_failure failure = {.message = NULL};
     lf_frame_task task;
-    lf_buf *bytes = NULL;
+    lf_buf *bytes = NULL, *parcel = NULL;
     int rc = greet(c, err);
     if (rc == LUAFLOW_OK && c->stepper == NULL)
         rc = lf_stepper_prepare(&c->stepper, err); /* while nobody waits for it */
     if (rc == LUAFLOW_OK)
         rc = be_greeted(c, err);
     if (rc == LUAFLOW_OK)
-        rc = receive_task(c, &bytes, &task, err);
+        rc = receive_task(c, &bytes, &parcel, &task, err);
     if (rc == LUAFLOW_OK) {
-        rc = run_step(c, &task, &failure);
+        rc = run_step(c, &task, parcel, &failure);
         rc = take_leave(c, rc, &failure, err);
     }
     lf_failure_fini(&failure);
     lf_buf_free(bytes);
+    lf_buf_free(parcel);
     return rc;
 }
 

@@ -25,6 +25,7 @@ void lf_flow_free(lf_flow *f)
     lf_graph_free(f->graph);
     lf_bytes_fini(&f->source);
     lf_bytes_fini(&f->description);
+    lf_buf_free(f->parcel);
     free(f->path);
     free(f->name);
     free(f->directory);
@@ -38,6 +39,8 @@ const lf_graph *lf_flow_graph(const lf_flow *f) { return f->graph; }
 lf_slice lf_flow_source(const lf_flow *f) { return lf_slice_of(f->source.data, f->source.size); }
 bool lf_flow_is_plain(const lf_flow *f) { return f->plain; }
 bool lf_flow_is_chancy(const lf_flow *f) { return f->chancy; }
+
+lf_buf *lf_flow_parcel(const lf_flow *f) { return f->parcel; }
 
 lf_slice lf_flow_description(const lf_flow *f)
 {
@@ -79,19 +82,18 @@ static bool is_among(const char *const *words, lf_slice word)
 static bool is_word(unsigned char c) { return isalnum(c) || c == '_'; }
 
 /* Looks for words that matter anywhere in the text, be it in a comment. */
-static void judge_words(lf_flow *f)
+static void judge_words(lf_flow *f, lf_slice text)
 {
     static const char *const telling[] = {"_G", "getfenv", "setfenv", "dofile", "debug", "module",
                                           "package", NULL};
     static const char *const chancy[] = {"math", "require", NULL};
-    lf_slice source = lf_flow_source(f);
     f->plain = true;
     f->chancy = false;
-    for (size_t i = 0; i < source.size;) {
+    for (size_t i = 0; i < text.size;) {
         size_t start = i;
-        while (i < source.size && is_word(source.data[i]))
+        while (i < text.size && is_word(text.data[i]))
             i++;
-        lf_slice word = lf_slice_of(source.data + start, i - start);
+        lf_slice word = lf_slice_of(text.data + start, i - start);
         if ((word.size >= 4 && memcmp(word.data, "load", 4) == 0) || is_among(telling, word))
             f->plain = false;
         f->chancy = f->chancy || is_among(chancy, word);
@@ -101,8 +103,9 @@ static void judge_words(lf_flow *f)
     f->chancy = f->chancy || !f->plain;
 }
 
-/* The words by which messages, `require` and the run know the flow. */
-static bool name_all(lf_flow *f, const char *path)
+/* The words by which messages, `require` and the run know the flow; without a `name` it has
+ * the file's. */
+static bool name_all(lf_flow *f, const char *path, const char *name)
 {
     const char *slash = strrchr(path, '/');
     const char *base = slash != NULL ? slash + 1 : path;
@@ -110,7 +113,7 @@ static bool name_all(lf_flow *f, const char *path)
     if (size > 4 && strcmp(base + size - 4, ".lua") == 0)
         size -= 4;
     f->path = strdup(path);
-    f->name = strndup(base, size);
+    f->name = name != NULL ? strdup(name) : strndup(base, size);
     f->directory = slash == NULL ? strdup(".") : slash == path ? strdup("/")
                                                : strndup(path, (size_t)(slash - path));
     lf_bytes chunk_name = {0};
@@ -136,6 +139,18 @@ typedef struct entering {
     int rc;
 } entering;
 
+/* Loads the source text.  [-0, +1 unless e->rc says why not, -] */
+static void push_loaded(lua_State *L, entering *e)
+{
+    const lf_flow *f = e->f;
+    int failed = luaL_loadbufferx(L, (const char *)f->source.data, f->source.size, f->chunk_name,
+                                  "t");
+    if (failed == LUA_ERRMEM)
+        e->rc = lf_fail_memory(e->err);
+    else if (failed != 0)
+        e->rc = lf_flow_fail(f, lua_tostring(L, -1), e->err);
+}
+
 /* Leaves the chunk in the registry under the flow's address, from where it can be
  * pushed without allocating. */
 static int enter(lua_State *L)
@@ -148,13 +163,11 @@ static int enter(lua_State *L)
     lua_pushstring(L, f->directory);
     lua_call(L, 1, 0);
     lua_pushlightuserdata(L, (void *)(uintptr_t)f);
-    int failed = luaL_loadbufferx(L, (const char *)f->source.data, f->source.size, f->chunk_name,
-                                  "t");
-    if (failed == LUA_ERRMEM)
-        e->rc = lf_fail_memory(e->err);
-    else if (failed != 0)
-        e->rc = lf_flow_fail(f, lua_tostring(L, -1), e->err);
+    if (f->parcel != NULL)
+        e->rc = lf_flow_push_shipped(L, f, e->err);
     else
+        push_loaded(L, e);
+    if (e->rc == LUAFLOW_OK)
         lua_rawset(L, LUA_REGISTRYINDEX);
     return 0;
 }
@@ -184,20 +197,19 @@ int lf_flow_enter(const lf_flow *f, lua_State *L, luaflow_error *err)
 
 /* ---- loading ---- */
 
-/* Makes a flow of the source that `f` holds. Takes `f`. */
-static int finish(lf_flow *f, const char *path, const luaflow_flow_options *options,
-                  lf_flow **out, luaflow_error *err)
+int lf_flow_finish(lf_flow *f, const lf_flow_words *words, const luaflow_flow_options *options,
+                   lf_flow **out, luaflow_error *err)
 {
     static const luaflow_flow_options none = LUAFLOW_FLOW_OPTIONS_INIT;
     if (options == NULL)
         options = &none;
     int rc;
-    judge_words(f);
-    if (!name_all(f, path) || (f->graph = lf_graph_new()) == NULL ||
+    judge_words(f, words->text);
+    if (!name_all(f, words->path, words->name) || (f->graph = lf_graph_new()) == NULL ||
         (f->L = lf_state_new()) == NULL)
         rc = lf_fail_memory(err);
     else if (f->source.size > 0 && f->source.data[0] == 0x1b)
-        rc = lf_fail(err, LUAFLOW_EFLOW, "%s is bytecode; luaflow loads source text only", path);
+        rc = lf_fail(err, LUAFLOW_EFLOW, "%s is bytecode; luaflow loads source text only", f->path);
     else
         rc = lf_state_visit(f->L, options->on_state, options->state_payload, err);
     if (rc == LUAFLOW_OK)
@@ -209,7 +221,7 @@ static int finish(lf_flow *f, const char *path, const luaflow_flow_options *opti
     return rc;
 }
 
-static lf_flow *new_flow(void)
+lf_flow *lf_flow_new(void)
 {
     lf_flow *f = calloc(1, sizeof *f);
     if (f != NULL)
@@ -220,7 +232,7 @@ static lf_flow *new_flow(void)
 int lf_flow_load(const char *path, const luaflow_flow_options *options, lf_flow **out,
                  luaflow_error *err)
 {
-    lf_flow *f = new_flow();
+    lf_flow *f = lf_flow_new();
     if (f == NULL)
         return lf_fail_memory(err);
     int rc = read_source(path, &f->source, err);
@@ -228,13 +240,14 @@ int lf_flow_load(const char *path, const luaflow_flow_options *options, lf_flow 
         lf_flow_free(f);
         return rc;
     }
-    return finish(f, path, options, out, err);
+    lf_flow_words words = {path, NULL, lf_flow_source(f)};
+    return lf_flow_finish(f, &words, options, out, err);
 }
 
 int lf_flow_load_string(const char *source, size_t size, const char *name,
                         const luaflow_flow_options *options, lf_flow **out, luaflow_error *err)
 {
-    lf_flow *f = new_flow();
+    lf_flow *f = lf_flow_new();
     if (f == NULL)
         return lf_fail_memory(err);
     lf_bytes_put(&f->source, source, size);
@@ -242,26 +255,29 @@ int lf_flow_load_string(const char *source, size_t size, const char *name,
         lf_flow_free(f);
         return lf_fail_memory(err);
     }
-    return finish(f, name, options, out, err);
+    lf_flow_words words = {name, NULL, lf_flow_source(f)};
+    return lf_flow_finish(f, &words, options, out, err);
 }
 
-int lf_flow_known(const char *path, const char *name, lf_slice source, lf_slice description,
-                  lf_flow **out, luaflow_error *err)
+int lf_flow_known(const lf_flow_told *told, lf_flow **out, luaflow_error *err)
 {
-    lf_flow *f = new_flow();
-    bool ok = f != NULL && name_all(f, path);
+    lf_flow *f = lf_flow_new();
+    bool ok = f != NULL && name_all(f, told->path, told->name);
     if (ok) {
-        free(f->name);
-        f->name = strdup(name);
-        lf_bytes_put(&f->source, source.data, source.size);
-        lf_bytes_put(&f->description, description.data, description.size);
-        ok = f->name != NULL && !f->source.failed && !f->description.failed;
+        lf_bytes_put(&f->source, told->source.data, told->source.size);
+        lf_bytes_put(&f->description, told->description.data, told->description.size);
+        f->parcel = lf_buf_ref(told->parcel);
+        ok = !f->source.failed && !f->description.failed;
     }
     if (!ok) {
         lf_flow_free(f);
         return lf_fail_memory(err);
     }
-    judge_words(f);
+    judge_words(f, told->source);
+    if (f->parcel != NULL) {
+        f->plain = false; /* what it mentions is not told */
+        f->chancy = true;
+    }
     *out = f;
     return LUAFLOW_OK;
 }

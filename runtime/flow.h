@@ -20,10 +20,26 @@ int lf_flow_load(const char *path, const luaflow_flow_options *options, lf_flow 
 int lf_flow_load_string(const char *source, size_t size, const char *name,
                         const luaflow_flow_options *options, lf_flow **out, luaflow_error *err);
 
-/* A flow that another process has loaded, to be entered, and no more: it has no graph. Copies
- * all. LUAFLOW_ENOMEM. The caller frees `*out`. */
-int lf_flow_known(const char *path, const char *name, lf_slice source, lf_slice description,
-                  lf_flow **out, luaflow_error *err);
+/* The flow that the table at `index` of somebody's state is. Its functions go with it, as
+ * lua/luaflow/ship.lua packs them: LUAFLOW_EFLOW names what of them cannot. Furnishes the state
+ * as luaflow_furnish does. `name` (NULL: the base name of the file of its first step's function, or
+ * PromptFlow) is the flow's unless its table has one. That state's thread only.
+ * [-0, +0, never raises] */
+int lf_flow_load_lua(lua_State *L, int index, const char *name, const luaflow_flow_options *options,
+                     lf_flow **out, luaflow_error *err);
+
+/* What another process tells of a flow that it has loaded: what lf_flow_path and the like
+ * give. */
+typedef struct lf_flow_told {
+    const char *path, *name;
+    lf_slice source;
+    lf_buf *parcel;
+    lf_slice description;
+} lf_flow_told;
+
+/* Such a flow, to be entered, and no more: it has no graph. Copies all. LUAFLOW_ENOMEM. The
+ * caller frees `*out`. */
+int lf_flow_known(const lf_flow_told *told, lf_flow **out, luaflow_error *err);
 
 lf_flow *lf_flow_ref(lf_flow *f); /* another owner */
 void lf_flow_free(lf_flow *f);    /* an owner less; accepts NULL */
@@ -31,7 +47,12 @@ void lf_flow_free(lf_flow *f);    /* an owner less; accepts NULL */
 const char *lf_flow_name(const lf_flow *f);
 const char *lf_flow_path(const lf_flow *f);
 const lf_graph *lf_flow_graph(const lf_flow *f);
+/* Of a flow that was given as a table, the text of its functions as far as it is known, to be read
+ * by people alone. */
 lf_slice lf_flow_source(const lf_flow *f);
+/* Of such a flow, what its states are made from, borrowed: it has bytecode, and is never stored.
+ * Else NULL. */
+lf_buf *lf_flow_parcel(const lf_flow *f);
 lf_slice lf_flow_description(const lf_flow *f); /* canonical map, see lua/luaflow/flow.lua */
 
 /* Whether the text mentions nothing by which a step could see or change the table of

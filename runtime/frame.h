@@ -14,7 +14,7 @@ enum { LF_FRAME_VERSION = 2, LF_FRAME_HEADER = 13 };
 typedef enum lf_frame_kind {
     LF_FRAME_HELLO = 1, /* both, first of all: a version */
     /* from the parent */
-    LF_FRAME_TASK,      /* lf_frame_task */
+    LF_FRAME_TASK,      /* lf_frame_task; the payload is the flow's parcel, if it has one */
     LF_FRAME_ANSWER,    /* to the last question: as it says below */
     LF_FRAME_PROBLEM,   /* likewise, when there is none: lf_frame_problem */
     /* questions of the child: lf_frame_words. One at a time. */

@@ -53,6 +53,18 @@ static void put(lf_attempt *a, lf_frame_kind kind, lf_slice payload)
         lf_attempt_hang_up(a, LUAFLOW_ENOMEM, "out of memory");
 }
 
+/* The same with a payload that is sent from where it lies. Takes `payload`. */
+static void put_large(lf_attempt *a, lf_frame_kind kind, lf_buf *payload)
+{
+    lf_slice head = lf_slice_of(a->head.data, a->head.size);
+    if (a->head.failed) {
+        lf_buf_free(payload);
+        lf_attempt_hang_up(a, LUAFLOW_ENOMEM, "out of memory");
+    } else if (!lf_wire_put_large(&a->c->wire, kind, head, payload)) {
+        lf_attempt_hang_up(a, LUAFLOW_ENOMEM, "out of memory");
+    }
+}
+
 /* ---- what it is told at first ---- */
 
 /* Appends the level of the task's own element, unless that is large or the task has none. */
@@ -67,6 +79,7 @@ static void put_near(const lf_who *who, lf_world *world, lf_bytes *out)
 void lf_attempt_tell(lf_attempt *a, const lf_flow *flow, const lf_attributes *attributes)
 {
     static const lf_slice nothing = {NULL, 0};
+    lf_buf *parcel = lf_flow_parcel(flow);
     lf_bytes env = {0}, near = {0};
     lf_frame_hello_put(&a->head);
     put(a, LF_FRAME_HELLO, nothing);
@@ -77,7 +90,7 @@ void lf_attempt_tell(lf_attempt *a, const lf_flow *flow, const lf_attributes *at
         .who = a->who,
         .path = lf_flow_path(flow),
         .flow = lf_flow_name(flow),
-        .source = lf_flow_source(flow),
+        .source = parcel == NULL ? lf_flow_source(flow) : nothing,
         .description = lf_flow_description(flow),
         .n_env = (uint32_t)attributes->n_env,
         .env = lf_slice_of(env.data, env.size),
@@ -87,7 +100,10 @@ void lf_attempt_tell(lf_attempt *a, const lf_flow *flow, const lf_attributes *at
     lf_frame_task_put(&a->head, &task);
     if (env.failed || near.failed)
         a->head.failed = true;
-    put(a, LF_FRAME_TASK, nothing);
+    if (parcel == NULL)
+        put(a, LF_FRAME_TASK, nothing);
+    else
+        put_large(a, LF_FRAME_TASK, lf_buf_ref(parcel));
     lf_bytes_fini(&env);
     lf_bytes_fini(&near);
 }
@@ -111,10 +127,8 @@ static void answer_given(lf_attempt *a, lf_given *given)
     if (given->buf == NULL || given->bytes.size <= SMALL_BYTES) {
         put(a, LF_FRAME_ANSWER, given->found ? given->bytes : (lf_slice){NULL, 0});
         lf_buf_free(given->buf);
-    } else if (a->head.failed ||
-               !lf_wire_put_large(&a->c->wire, LF_FRAME_ANSWER,
-                                  lf_slice_of(a->head.data, a->head.size), given->buf)) {
-        lf_attempt_hang_up(a, LUAFLOW_ENOMEM, "out of memory");
+    } else {
+        put_large(a, LF_FRAME_ANSWER, given->buf);
     }
 }
 

@@ -98,6 +98,16 @@ LF_RAISES static const luaflow_attribute *push_attributes(lua_State *L, int inde
     return list;
 }
 
+/* Pushes a handle that is closed as yet.  [-0, +1, raises] */
+LF_RAISES static luaflow_flow **push_handle(lua_State *L)
+{
+    luaflow_flow **slot = lua_newuserdata(L, sizeof(luaflow_flow *));
+    *slot = NULL;
+    luaL_getmetatable(L, LF_FLOW_TYPE);
+    lua_setmetatable(L, -2);
+    return slot;
+}
+
 /* core.load(path, { { name =, value = }, … } or nil) */
 static int core_load(lua_State *L)
 {
@@ -106,11 +116,23 @@ static int core_load(lua_State *L)
     lua_settop(L, 2);
     options.with = push_attributes(L, 2, &options.n_with);
     lf_scratch *s = lf_scratch_new(L);
-    luaflow_flow **slot = lua_newuserdata(L, sizeof(luaflow_flow *));
-    *slot = NULL;
-    luaL_getmetatable(L, LF_FLOW_TYPE);
-    lua_setmetatable(L, -2);
+    luaflow_flow **slot = push_handle(L);
     if (luaflow_flow_load(path, &options, slot, &s->err) != LUAFLOW_OK)
+        return lf_scratch_fail(L, s);
+    return 1;
+}
+
+/* core.ship(table, name or nil, { { name =, value = }, … } or nil): a flow as a file would return it */
+static int core_ship(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    const char *name = luaL_optstring(L, 2, NULL);
+    luaflow_flow_options options = LUAFLOW_FLOW_OPTIONS_INIT;
+    lua_settop(L, 3);
+    options.with = push_attributes(L, 3, &options.n_with);
+    lf_scratch *s = lf_scratch_new(L);
+    luaflow_flow **slot = push_handle(L);
+    if (luaflow_flow_load_lua(L, 1, name, &options, slot, &s->err) != LUAFLOW_OK)
         return lf_scratch_fail(L, s);
     return 1;
 }
@@ -144,7 +166,7 @@ static int flow_params(lua_State *L)
 
 void lf_core_flows(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"load", core_load}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"load", core_load}, {"ship", core_ship}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
         {"describe", flow_describe},
         {"params", flow_params},

@@ -70,6 +70,17 @@ int luaflow_flow_load_string(const char *source, size_t size, const char *name,
     return wrap_flow(rc, flow, out, err);
 }
 
+int luaflow_flow_load_lua(lua_State *L, int index, const char *name,
+                          const luaflow_flow_options *options, luaflow_flow **out, luaflow_error *err)
+{
+    luaflow_flow_options o;
+    lf_flow *flow = NULL;
+    int rc = lf_host_options(options, &o, sizeof o, "luaflow_flow_options", err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_flow_load_lua(L, index, name, &o, &flow, err);
+    return wrap_flow(rc, flow, out, err);
+}
+
 const void *luaflow_flow_describe(const luaflow_flow *f, size_t *size)
 {
     lf_slice description = lf_flow_description(f->flow);

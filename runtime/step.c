@@ -72,8 +72,8 @@ static int find_alone(lf_stepper *s, luaflow_error *err)
 {
     lua_State *L = s->L;
     s->alone = LUA_NOREF;
-    if (!lf_flow_is_plain(s->flow))
-        return LUAFLOW_OK;
+    if (!lf_flow_is_plain(s->flow) || lf_flow_parcel(s->flow) != NULL)
+        return LUAFLOW_OK; /* a parcel's chunk does no more for a task than must be done */
     int rc = lf_state_require(L, "luaflow.task", err);
     if (rc != LUAFLOW_OK)
         return rc;

@@ -112,6 +112,21 @@ LUAFLOW_API int luaflow_flow_load_string(const char *source, size_t size, const 
                                          const luaflow_flow_options *options, luaflow_flow **out,
                                          luaflow_error *err);
 
+/* The same for a flow that is a table in a Lua state of the host's, at `index`: what a flow file
+ * would return. Its step functions are taken to the workers as they are now, with their upvalues:
+ * values that could be stored, tables of them and of functions, other Lua functions. What is a
+ * standard library's or a required module's goes by name, and the worker requires it (with the
+ * host's package.path and package.cpath). Each task sees all of it as it was taken; other globals
+ * are nil there. LUAFLOW_EFLOW names what cannot be taken, with the step and the upvalue.
+ *
+ * The flow's name is the table's, else `name`; where that is NULL, the base name of the file in
+ * which its first step's function stands, or PromptFlow. What is stored as the run's source is the
+ * text of the functions, as far as Lua knows it. The state is furnished (see luaflow_furnish) and
+ * not needed afterwards. On its thread.  [-0, +0, never raises] */
+LUAFLOW_API int luaflow_flow_load_lua(struct lua_State *L, int index, const char *name,
+                                      const luaflow_flow_options *options, luaflow_flow **out,
+                                      luaflow_error *err);
+
 /* The flow as data: a canonical MessagePack map with name, doc, file, params
  * and steps (in topological order). Borrowed until the flow is closed. */
 LUAFLOW_API const void *luaflow_flow_describe(const luaflow_flow *flow, size_t *size);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <lauxlib.h>
+#include <lualib.h>
 
 #define START "steps = { start = function(self) end }"
 
@@ -332,6 +333,152 @@ TEST(a_flow_lives_as_long_as_its_last_owner)
     CHECK_STR(lf_flow_name(f), "x");
     lf_flow_free(f);
     lf_flow_free(NULL);
+}
+
+/* ---- flows given as tables ---- */
+
+/* A host's state with the value that `source` returns at the top. */
+static lua_State *host_with(const char *source)
+{
+    lua_State *L = luaL_newstate();
+    luaL_openlibs(L);
+    if (luaL_loadbuffer(L, source, strlen(source), "=stdin") != 0 || lua_pcall(L, 0, 1, 0) != 0)
+        fail_msg("%s", lua_tostring(L, -1));
+    return L;
+}
+
+/* The flow that the table is which `source` returns. */
+static lf_flow *given(const char *source)
+{
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    lf_flow *f = NULL;
+    lua_State *L = host_with(source);
+    if (lf_flow_load_lua(L, -1, NULL, NULL, &f, &err) != LUAFLOW_OK)
+        fail_msg("%s", luaflow_error_text(&err));
+    CHECK_INT(lua_gettop(L), 1);
+    lua_close(L);
+    return f;
+}
+
+/* What taking it is refused with. */
+static const char *not_taken(lua_State *L)
+{
+    static luaflow_error err = LUAFLOW_ERROR_INIT;
+    lf_flow *f = NULL;
+    int top = lua_gettop(L);
+    luaflow_error_clear(&err);
+    CHECK_INT(lf_flow_load_lua(L, -1, NULL, NULL, &f, &err), LUAFLOW_EFLOW);
+    CHECK(f == NULL);
+    CHECK_INT(lua_gettop(L), top);
+    lua_close(L);
+    return luaflow_error_text(&err);
+}
+
+TEST(a_table_is_a_flow_like_one_of_a_file)
+{
+    lf_flow *f = given("local up = 5\nreturn { params = { n = { default = function() return up end } },\n"
+                       "steps = { start = { next = 'b', function(self) end }, b = { retry = 2 } } }");
+    CHECK_STR(lf_flow_name(f), "PromptFlow");
+    const lf_graph *g = lf_flow_graph(f);
+    CHECK_INT(lf_graph_size(g), 2);
+    CHECK_STR(lf_graph_step(g, 0)->where, "stdin:3");
+    CHECK_INT(lf_graph_step(g, 1)->attributes.retry_times, 2);
+    CHECK_STR(resolved(f, NULL, 0, "value.n"), "5");
+    lf_flow_free(f);
+}
+
+TEST(a_table_has_the_text_of_its_functions_for_a_source)
+{
+    lf_flow *f = given("return { " START " }"), *file = loaded("return { " START " }");
+    const char *text = "-- A flow that was given as a table: the functions it has and uses.\n\n"
+                       "-- step 'start', stdin:1: the text is not known\n";
+    CHECK_INT(lf_flow_source(f).size, strlen(text));
+    CHECK_MEM(lf_flow_source(f).data, text, strlen(text));
+    CHECK(lf_flow_parcel(f) != NULL && lf_flow_parcel(file) == NULL);
+    lf_flow_free(f);
+    lf_flow_free(file);
+}
+
+TEST(a_state_that_is_entered_makes_the_steps_of_a_table_when_asked)
+{
+    lf_flow *f = given("local n = 41 return { steps = { start = { next = 'b' }, b = function() n = n + 1 return n end } }");
+    lua_State *L = lf_state_new();
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    CHECK_INT(lf_flow_enter(f, L, &err), LUAFLOW_OK);
+    lua_setglobal(L, "chunk");
+    CHECK_INT(luaL_dostring(L, "return chunk().steps.b(), chunk().steps.b()"), 0);
+    CHECK(lua_tonumber(L, -1) == 42 && lua_tonumber(L, -2) == 42);
+    lf_state_free(L);
+    lf_flow_free(f);
+}
+
+TEST(another_process_knows_a_table_by_its_parcel)
+{
+    lf_flow *f = given("return { name = 'Known', steps = { start = function() return 7 end } }"), *known = NULL;
+    lf_flow_told told = {lf_flow_path(f), lf_flow_name(f), {NULL, 0}, lf_flow_parcel(f), lf_flow_description(f)};
+    lua_State *L = lf_state_new();
+    CHECK_INT(lf_flow_known(&told, &known, NULL), LUAFLOW_OK);
+    lf_flow_free(f);
+    CHECK_STR(lf_flow_name(known), "Known");
+    CHECK(!lf_flow_is_plain(known) && lf_flow_is_chancy(known));
+    CHECK_INT(lf_flow_enter(known, L, NULL), LUAFLOW_OK);
+    lua_setglobal(L, "chunk");
+    CHECK_INT(luaL_dostring(L, "return chunk().steps.start()"), 0);
+    CHECK(lua_tonumber(L, -1) == 7);
+    lf_state_free(L);
+    lf_flow_free(known);
+}
+
+TEST(a_table_is_plain_when_no_function_it_uses_could_see_the_globals)
+{
+    static const char *const telling[] = {
+        "local function f() return _G end", "local g = getfenv local function f() return g end",
+        "local function f() return function() return loadstring end end", "local d = debug local f = d.getinfo",
+        "local f = { [1] = { package.loaded } }"};
+    for (size_t i = 0; i < sizeof telling / sizeof *telling; i++) {
+        char source[300];
+        snprintf(source, sizeof source, "%s return { steps = { start = function(self) self.x = f end } }", telling[i]);
+        lf_flow *f = given(source);
+        CHECK(!lf_flow_is_plain(f) && lf_flow_is_chancy(f));
+        lf_flow_free(f);
+    }
+    lf_flow *f = given("local payload, p = 1, print return { steps = { start = function(self) p(payload) end } }");
+    CHECK(lf_flow_is_plain(f) && !lf_flow_is_chancy(f));
+    lf_flow_free(f);
+    f = given("local r = math.random return { steps = { start = function(self) self.x = r() end } }");
+    CHECK(lf_flow_is_plain(f) && lf_flow_is_chancy(f));
+    lf_flow_free(f);
+}
+
+TEST(what_cannot_be_taken_is_refused)
+{
+    CHECK_STR(not_taken(host_with("local u = newproxy() return { steps = { start = function() return u end } }")),
+              "step 'start' cannot be sent to a worker: its upvalue 'u' is a userdata; open it inside the step, or "
+              "in a module that the step requires");
+    CHECK_STR(not_taken(host_with("return { steps = { start = { next = 'x', function() end } } }")),
+              "stdin:1: step 'start' goes to 'x', which this flow does not have; the nearest step is 'start'");
+    CHECK_STR(not_taken(host_with("return 5")), "a flow is a table, { steps = { start = function(self) … end } }, or "
+                                                "the path of its file, not a number");
+}
+
+TEST(a_state_without_libraries_cannot_give_a_flow)
+{
+    lua_State *L = luaL_newstate();
+    lua_newtable(L);
+    CHECK_STR(not_taken(L), "the flow cannot be sent to a worker: luaflow needs the table package.loaders");
+}
+
+TEST(a_coroutine_may_give_a_flow)
+{
+    lua_State *L = host_with("return { " START " }"), *thread = lua_newthread(L);
+    lf_flow *f = NULL;
+    lua_pushvalue(L, 1);
+    lua_xmove(L, thread, 1);
+    CHECK_INT(lf_flow_load_lua(thread, 1, "Given", NULL, &f, NULL), LUAFLOW_OK);
+    CHECK_INT(lua_gettop(thread), 1);
+    CHECK_STR(lf_flow_name(f), "Given");
+    lf_flow_free(f);
+    lua_close(L);
 }
 
 /* ---- parameters ---- */
