@@ -14,17 +14,28 @@
 /* What gives way first when the queue is full; what is about a whole run never does. */
 enum { LINES, TASKS, RUNS, RANKS };
 
+/* Each rank in order; `order` merges them. */
+typedef struct ranked {
+    lf_queue ranks[RANKS];
+} ranked;
+
 struct lf_events {
     const lf_host *host;  /* or NULL */
     bool waits;
     pthread_cond_t room;  /* for those who wait */
     pthread_mutex_t lock; /* a leaf; the descriptor changes under it, so that it is readable
                              exactly while there are events */
-    lf_queue ranks[RANKS]; /* each in order; `order` merges them */
+    ranked posted;
     uint64_t next;
-    uint32_t count, max;
+    uint32_t count, max;  /* of those posted */
+    lf_queue spent;       /* for those who post to free */
+    bool readable;        /* the descriptor is */
     int fd;
     atomic_uint_fast64_t lost;
+    /* the host's thread only: what it has taken from there, all at once, since it may have to wait
+       for the lock */
+    ranked taken;
+    lf_queue delivered;   /* spent, and not passed on yet */
 };
 
 static void signal_some(lf_events *q)
@@ -96,22 +107,14 @@ lf_events *lf_events_new(uint32_t max, bool waits)
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->room, NULL);
     q->waits = waits;
-    for (int i = 0; i < RANKS; i++)
-        lf_queue_init(&q->ranks[i]);
+    for (int i = 0; i < RANKS; i++) {
+        lf_queue_init(&q->posted.ranks[i]);
+        lf_queue_init(&q->taken.ranks[i]);
+    }
+    lf_queue_init(&q->spent);
+    lf_queue_init(&q->delivered);
     q->max = max;
     return q;
-}
-
-void lf_events_free(lf_events *q)
-{
-    if (q == NULL)
-        return;
-    for (lf_event *e; (e = lf_events_take(q)) != NULL;)
-        lf_event_free(e);
-    close(q->fd);
-    pthread_cond_destroy(&q->room);
-    pthread_mutex_destroy(&q->lock);
-    free(q);
 }
 
 void lf_events_report(lf_events *q, const lf_host *host) { q->host = host; }
@@ -134,8 +137,8 @@ static lf_event *event_at(lf_node *n) { return n == NULL ? NULL : LF_OF(n, lf_ev
 /* Takes what gives way, the oldest of the lowest rank; NULL when nothing may. */
 static lf_event *pop_least(lf_events *q)
 {
-    lf_node *n = lf_queue_pop(&q->ranks[LINES]);
-    return event_at(n != NULL ? n : lf_queue_pop(&q->ranks[TASKS]));
+    lf_node *n = lf_queue_pop(&q->posted.ranks[LINES]);
+    return event_at(n != NULL ? n : lf_queue_pop(&q->posted.ranks[TASKS]));
 }
 
 /* Whether this is the first event of its run that is dropped. While it is locked in its queue,
@@ -166,9 +169,11 @@ void lf_events_post(lf_events *q, lf_event *e)
         atomic_fetch_add(&q->lost, 1);
         return;
     }
-    lf_event *dropped = NULL;
+    lf_event *dropped = NULL, *spent[2]; /* one more than comes, so that all are freed in the end */
     bool first = false;
     pthread_mutex_lock(&q->lock);
+    for (int i = 0; i < 2; i++)
+        spent[i] = event_at(lf_queue_pop(&q->spent));
     while (q->waits && q->count >= q->max && rank_of(e) != RUNS) /* the host posts those */
         pthread_cond_wait(&q->room, &q->lock);
     if (!q->waits && q->count >= q->max && (dropped = pop_least(q)) != NULL) {
@@ -176,32 +181,103 @@ void lf_events_post(lf_events *q, lf_event *e)
         first = is_first_missed(dropped);
     }
     e->order = q->next++;
-    lf_queue_push(&q->ranks[rank_of(e)], &e->node);
-    if (q->count++ == 0)
+    lf_queue_push(&q->posted.ranks[rank_of(e)], &e->node);
+    q->count++;
+    if (!q->readable)
         signal_some(q);
+    q->readable = true;
     pthread_mutex_unlock(&q->lock);
+    for (int i = 0; i < 2; i++)
+        lf_event_free(spent[i]);
     if (dropped != NULL)
         forget(q, dropped, first);
 }
 
-lf_event *lf_events_take(lf_events *q)
+/* Takes all that was posted; what is taken counts no longer, and so gives way to nothing. */
+static void take_posted(lf_events *q)
 {
-    pthread_mutex_lock(&q->lock);
-    lf_event *e = NULL;
+    lf_queue_join(&q->spent, &q->delivered);
+    for (int i = 0; i < RANKS; i++)
+        lf_queue_join(&q->taken.ranks[i], &q->posted.ranks[i]);
+    if (q->waits && q->count > 0)
+        pthread_cond_broadcast(&q->room);
+    if (q->readable && q->count == 0)
+        signal_none(q);
+    q->readable = q->count > 0;
+    q->count = 0;
+}
+
+static lf_queue *first_of(ranked *r)
+{
+    lf_queue *first = NULL;
     for (int i = 0; i < RANKS; i++) {
-        lf_event *first = event_at(q->ranks[i].head);
-        if (first != NULL && (e == NULL || first->order < e->order))
-            e = first;
+        const lf_event *e = event_at(r->ranks[i].head);
+        if (e != NULL && (first == NULL || e->order < event_at(first->head)->order))
+            first = &r->ranks[i];
     }
-    if (e != NULL) {
-        lf_queue_pop(&q->ranks[rank_of(e)]);
-        if (--q->count == 0)
-            signal_none(q);
-        if (q->waits && q->count == q->max / 2)
-            pthread_cond_broadcast(&q->room);
+    return first;
+}
+
+/* False when others were at the queue for so many seconds (negative: without end). */
+static bool enter(lf_events *q, double seconds)
+{
+    struct timespec until;
+    if (seconds < 0)
+        return pthread_mutex_lock(&q->lock) == 0;
+    if (pthread_mutex_trylock(&q->lock) == 0)
+        return true;
+    clock_gettime(CLOCK_REALTIME, &until);
+    uint64_t ns = (uint64_t)until.tv_nsec + (uint64_t)((seconds < 1e6 ? seconds : 1e6) * 1e9);
+    until.tv_sec += (time_t)(ns / 1000000000);
+    until.tv_nsec = (long)(ns % 1000000000);
+    return pthread_mutex_timedlock(&q->lock, &until) == 0;
+}
+
+lf_event *lf_events_take_within(lf_events *q, double seconds)
+{
+    lf_queue *first = first_of(&q->taken);
+    if (first == NULL) {
+        if (!enter(q, seconds))
+            return NULL;
+        take_posted(q);
+        pthread_mutex_unlock(&q->lock);
+        first = first_of(&q->taken);
     }
-    pthread_mutex_unlock(&q->lock);
+    lf_event *e = first == NULL ? NULL : event_at(lf_queue_pop(first));
+    if (e != NULL && first_of(&q->taken) == NULL && enter(q, seconds)) {
+        take_posted(q);
+        pthread_mutex_unlock(&q->lock);
+    }
     return e;
+}
+
+lf_event *lf_events_take(lf_events *q) { return lf_events_take_within(q, -1); }
+
+void lf_events_done(lf_events *q, lf_event *e) { lf_queue_push(&q->delivered, &e->node); }
+
+void lf_events_tidy(lf_events *q)
+{
+    lf_queue spent;
+    lf_queue_init(&spent);
+    pthread_mutex_lock(&q->lock);
+    lf_queue_join(&spent, &q->spent);
+    pthread_mutex_unlock(&q->lock);
+    lf_queue_join(&spent, &q->delivered);
+    for (lf_event *e; (e = event_at(lf_queue_pop(&spent))) != NULL;)
+        lf_event_free(e);
+}
+
+void lf_events_free(lf_events *q)
+{
+    if (q == NULL)
+        return;
+    for (lf_event *e; (e = lf_events_take(q)) != NULL;)
+        lf_event_free(e);
+    lf_events_tidy(q);
+    close(q->fd);
+    pthread_cond_destroy(&q->room);
+    pthread_mutex_destroy(&q->lock);
+    free(q);
 }
 
 bool lf_events_wait(lf_events *q, double seconds)

@@ -40,8 +40,20 @@ void lf_events_report(lf_events *q, const lf_host *host);
  * in a queue that `waits`. */
 void lf_events_post(lf_events *q, lf_event *e);
 
-/* Host thread. The oldest event, which the caller frees, or NULL. */
+/* Host thread. The oldest event, which the caller frees, or NULL. What waits is taken all at once,
+ * and from then on gives way to nothing. */
 lf_event *lf_events_take(lf_events *q);
+
+/* The same, but gives up, and returns NULL, after so many seconds of waiting for threads that are
+ * just posting: one of them may have been put to sleep by the system in the middle of it. */
+lf_event *lf_events_take_within(lf_events *q, double seconds);
+
+/* Host thread. Takes an event that was taken and delivered, for a thread that posts to free: to
+ * free memory of another thread's may mean to wait for it. */
+void lf_events_done(lf_events *q, lf_event *e);
+
+/* Host thread. Frees those that nobody has freed yet. */
+void lf_events_tidy(lf_events *q);
 
 /* Host thread. Waits until there is one, at most `seconds` (negative: without end).
  * False when the time is over or a signal handler ran. */

@@ -15,6 +15,9 @@
 /* So many events are kept where the host does not say. */
 enum { EVENT_QUEUE = 65536 };
 
+/* So long, in seconds, a host that polls may have to wait for who is just posting an event. */
+static const double LEAST = 0.0002;
+
 struct luaflow_flow {
     lf_flow *flow;
 };
@@ -209,7 +212,7 @@ uint64_t luaflow_events_lost(const luaflow *rt) { return lf_events_lost(rt->even
 
 static double monotonic(void) { return (double)lf_tick_us() / 1e6; }
 
-static void deliver(lf_event *e)
+static void deliver(luaflow *rt, lf_event *e)
 {
     luaflow_run *r = LF_OF(e->owner, luaflow_run, ear);
     if (e->told.type == LUAFLOW_RUN_FINISHED) {
@@ -218,21 +221,23 @@ static void deliver(lf_event *e)
         if (e->told.message != NULL)
             lf_fail_text(&r->problem, -(int)e->told.attempt, e->told.message);
         e->told.attempt = 0;
-        lf_owner_release(r->rt->owner, r->facts->run);
+        lf_owner_release(rt->owner, r->facts->run);
     }
     if (r->on_event != NULL && !r->closing)
         r->on_event(r->payload, &e->told);
-    lf_event_free(e);
+    lf_events_done(rt->events, e);
 }
 
 int luaflow_poll(luaflow *rt, double seconds)
 {
     int n = 0;
-    double end = monotonic() + seconds;
-    for (lf_event *e; (e = lf_events_take(rt->events)) != NULL; n++) {
-        deliver(e);
-        if (!(monotonic() < end)) /* also when that is no number */
-            return n + 1;
+    double left = seconds, end = monotonic() + seconds;
+    for (lf_event *e; (e = lf_events_take_within(rt->events, left > LEAST ? left : LEAST)) != NULL;) {
+        deliver(rt, e);
+        n++;
+        left = end - monotonic();
+        if (!(left > 0)) /* also when that is no number */
+            break;
     }
     return n;
 }
@@ -249,11 +254,11 @@ int luaflow_wait(luaflow_run *r, double seconds)
             return 1;
         if (seconds >= 0 && left <= 0) {
             if (e != NULL)
-                deliver(e);
+                deliver(r->rt, e);
             return r->finished;
         }
         if (e != NULL)
-            deliver(e);
+            deliver(r->rt, e);
         else if (!lf_events_wait(r->rt->events, seconds < 0 ? -1 : left))
             return 0;
     }
@@ -626,6 +631,7 @@ void luaflow_run_close(luaflow_run *r)
         luaflow_cancel(r);
         luaflow_wait(r, -1); /* 0 when a signal came: go on waiting */
     }
+    lf_events_tidy(r->rt->events);
     luaflow_run **at = &r->rt->runs;
     while (*at != r)
         at = &(*at)->next;

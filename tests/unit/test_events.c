@@ -270,6 +270,39 @@ TEST(events_of_many_threads_all_arrive_each_threads_in_order)
     lf_events_free(q);
 }
 
+TEST(what_was_delivered_is_freed_by_those_who_post_or_by_the_host_in_the_end)
+{
+    lf_events *q = lf_events_new(100, false);
+    for (uint64_t i = 0; i < 60; i++) { /* that all are freed, the sanitizers see */
+        post(q, LUAFLOW_LINE, i);
+        post(q, LUAFLOW_TASK_STARTED, i);
+        lf_events_done(q, lf_events_take(q));
+        if (i == 30)
+            lf_events_tidy(q);
+    }
+    CHECK_INT(next(q, LUAFLOW_LINE), 30);
+    lf_events_free(q);
+}
+
+TEST(what_is_taken_counts_no_longer_and_gives_way_to_nothing)
+{
+    lf_events *q = lf_events_new(2, false);
+    for (uint64_t i = 0; i < 2; i++)
+        post(q, LUAFLOW_LINE, i);
+    CHECK_INT(next(q, LUAFLOW_LINE), 0);
+    for (uint64_t i = 2; i < 5; i++)
+        post(q, LUAFLOW_LINE, i);
+    CHECK_INT(lf_events_lost(q), 1);
+    CHECK_INT(next(q, LUAFLOW_LINE), 1);
+    CHECK(is_readable(q));
+    CHECK_INT(next(q, LUAFLOW_LINE), 3);
+    lf_event *last = lf_events_take_within(q, 0);
+    CHECK(last != NULL && !is_readable(q));
+    lf_event_free(last);
+    CHECK(lf_events_take_within(q, 0) == NULL);
+    lf_events_free(q);
+}
+
 TEST(what_arrived_and_what_was_lost_is_all_there_was)
 {
     lf_events *q = lf_events_new(16, false);
