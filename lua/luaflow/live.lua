@@ -29,21 +29,30 @@ end
 function Live:listen(listener)
   local listeners = self.listeners
   listeners[#listeners + 1] = listener
-  if #listeners == 1 then self.handle:listen(function(event) tell(listeners, event) end) end
+  if #listeners == 1 and not self.ended_as then self.handle:listen(function(event) tell(listeners, event) end) end
 end
 
 --- Whether somebody hears its events.
 function Live:is_heard() return self.listeners[1] ~= nil end
 
 --- As of the events that were delivered.
-function Live:status() return self.handle:status() end
+function Live:status() return self.ended_as or self.handle:status() end
 
--- Calls what delivers events; then runs that have ended are kept no longer.
+-- A run that has ended needs neither its store, which may be closed, nor to be kept.
+local function settle(store)
+  for id, run in pairs(store.lives) do
+    local status = run.handle:status()
+    if status ~= "running" then
+      run.ended_as, run.why = status, run.handle:problem()
+      store.lives[id] = nil
+    end
+  end
+end
+
+-- Calls what delivers events.
 local function deliver(store, method, ...)
   local ok, result = pcall(method, ...)
-  for id, run in pairs(store.lives) do
-    if run.handle:status() ~= "running" then store.lives[id] = nil end
-  end
+  settle(store)
   if not ok then error(result, 0) end
   return result
 end
@@ -58,6 +67,7 @@ end
 --- Delivers until the run has ended, for at most so many seconds; without end for nil.
 --- @return boolean ended
 function Live:wait(seconds)
+  if self.ended_as then return true end
   local handle = self.handle
   local function wait() return deliver(self.store, handle.wait, handle, seconds) end
   if seconds then return wait() end
@@ -65,10 +75,12 @@ function Live:wait(seconds)
   return true
 end
 
-function Live:cancel() self.handle:cancel() end
+function Live:cancel()
+  if not self.ended_as then self.handle:cancel() end
+end
 
---- Why the store failed the run, or nil.
-function Live:problem() return (self.handle:problem()) end
+--- Why the store failed the run, which it may not have been able to keep; nil while it runs.
+function Live:problem() return self.why end
 
 --- A descriptor that is readable when events wait.
 function Live:fd() return self.store.runtime:fd() end

@@ -306,11 +306,15 @@ describe("luaflow in a host", function()
 
     it("that was removed is made anew", function()
       local path = hosted.flow(hosted.QUICK)
-      for _ = 1, 3 do
-        assert.equal(1, luaflow.run(path).id)
+      local runs = {}
+      for i = 1, 3 do
+        runs[i] = luaflow.run(path)
+        assert.equal(1, runs[i].id)
         assert.equal(0, os.execute("rm -r " .. hosted.path "store"))
         assert.is_nil(luaflow.Run(1))
       end
+      assert.same({ "done", "done", true, true },
+        { runs[1].status, runs[2].status, runs[1]:wait(), runs[1]:cancel() })
     end)
 
     it("has runs that are polled together", function()
