@@ -4,12 +4,37 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 int lf_slice_compare(lf_slice a, lf_slice b)
 {
     size_t least = a.size < b.size ? a.size : b.size;
     int order = least > 0 ? memcmp(a.data, b.data, least) : 0;
     return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+bool lf_parts_have(lf_parts p, size_t at, lf_slice piece)
+{
+    size_t in_head = at < p.head.size ? p.head.size - at : 0;
+    size_t first = in_head < piece.size ? in_head : piece.size;
+    if (first > 0 && memcmp(p.head.data + at, piece.data, first) != 0)
+        return false;
+    if (first == piece.size)
+        return true;
+    return memcmp(p.rest.data + (at + first - p.head.size), piece.data + first, piece.size - first) == 0;
+}
+
+enum { MUCH = 4 << 20 }; /* has a large page in it, wherever it begins */
+
+void lf_memory_hint(void *memory, size_t size)
+{
+    if (size < MUCH)
+        return;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)memory + page - 1) / page * page, to = (uintptr_t)memory + size;
+    /* A kernel without large pages refuses, and that is all right. */
+    (void)madvise((void *)from, to - from, MADV_HUGEPAGE);
 }
 
 void lf_bytes_fini(lf_bytes *b)
@@ -37,6 +62,7 @@ uint8_t *lf_bytes_grow(lf_bytes *b, size_t n)
         }
         b->data = data;
         b->room = room;
+        lf_memory_hint(data, room);
     }
     return b->data + b->size;
 }
@@ -139,6 +165,7 @@ lf_buf *lf_buf_new(size_t size)
     lf_buf *buf = malloc(sizeof *buf + size);
     if (buf == NULL)
         return NULL;
+    lf_memory_hint(buf, sizeof *buf + size);
     atomic_init(&buf->refs, 1);
     buf->size = size;
     return buf;

@@ -28,6 +28,21 @@ static inline bool lf_slice_equal(lf_slice a, lf_slice b)
 /* As memcmp, a beginning before what goes on. */
 int lf_slice_compare(lf_slice a, lf_slice b);
 
+/* Bytes that lie in two places, one behind the other. */
+typedef struct lf_parts {
+    lf_slice head, rest;
+} lf_parts;
+
+static inline lf_parts lf_parts_of(lf_slice whole) { return (lf_parts){{NULL, 0}, whole}; }
+static inline size_t lf_parts_size(lf_parts p) { return p.head.size + p.rest.size; }
+
+/* Whether `piece` is what they have from `at` on; it is no longer than that. */
+bool lf_parts_have(lf_parts p, size_t at, lf_slice piece);
+
+/* Tells the kernel that so much memory will be written in one go, if it is much: to get it in
+ * large pages costs a third of what single ones do. Changes nothing but that. */
+void lf_memory_hint(void *memory, size_t size);
+
 /* ---- writing ---- */
 
 /* Zeroed memory is an empty one. Once memory ran out `failed` is set, and

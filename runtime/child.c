@@ -247,6 +247,14 @@ static int propagate(lf_world *w, const lf_slice *names, size_t n, luaflow_error
     return put(c, LF_FRAME_PROPAGATE, err);
 }
 
+/* It is the parent who has what was there before, and compares what is kept with it. */
+static int is_same(lf_world *w, lf_slice name, lf_parts bytes, bool *same, luaflow_error *err)
+{
+    (void)w, (void)name, (void)bytes, (void)err;
+    *same = false;
+    return LUAFLOW_OK;
+}
+
 static int keep(lf_world *w, lf_slice name, lf_bytes *value, luaflow_error *err)
 {
     child *c = child_of(w);
@@ -316,6 +324,7 @@ static const lf_answers answers = {
     .merge = merge,
     .merged = merged,
     .propagate = propagate,
+    .is_same = is_same,
     .keep = keep,
     .remove = drop,
     .print = print,

@@ -48,6 +48,12 @@ LF_RAISES void lf_codec_unregister(lua_State *L, const char *name);
 LF_RAISES int lf_codec_encode(lua_State *L, int index, const char *name, lf_bytes *out,
                               luaflow_error *err);
 
+/* If the value at `index` is an FFI array that can be stored, tells its bytes as they lie: what
+ * stands before the elements, written to `head`, and the elements, good as long as the value is.
+ * They are canonical if every NaN is the one NaN.  [-0, +0, raises only when out of memory] */
+enum { LF_ARRAY_HEAD = 6 };
+LF_RAISES bool lf_codec_array(lua_State *L, int index, uint8_t head[LF_ARRAY_HEAD], lf_parts *bytes);
+
 /* Pushes the value that `bytes` stand for. LUAFLOW_EVALUE when they are damaged,
  * not canonical, too deep, or too long for what they say; never reads outside
  * them.  [-0, +1 on success and +0 on failure, raises only when out of memory] */

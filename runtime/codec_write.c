@@ -75,20 +75,28 @@ static void put_count(lf_bytes *out, bool list, size_t n)
     else                      put_headed(out, list ? 0xdd : 0xdf, n, 4);
 }
 
+/* Writes the head of an ext to `to`, which has room for LF_ARRAY_HEAD bytes. Returns its size. */
+static size_t write_ext(uint8_t *to, uint8_t ext, size_t size)
+{
+    static const uint8_t fixed[] = {[1] = 0xd4, [2] = 0xd5, [4] = 0xd6, [8] = 0xd7, [16] = 0xd8};
+    unsigned width = 0;
+    if (size < sizeof fixed && fixed[size] != 0) {
+        to[0] = fixed[size];
+    } else {
+        width = size <= UINT8_MAX ? 1 : size <= UINT16_MAX ? 2 : 4;
+        to[0] = width == 1 ? 0xc7 : width == 2 ? 0xc8 : 0xc9;
+        for (unsigned i = 0; i < width; i++)
+            to[1 + i] = (uint8_t)(size >> 8 * (width - 1 - i));
+    }
+    to[1 + width] = ext;
+    return 2 + width;
+}
+
 static void put_ext(lf_bytes *out, uint8_t ext, size_t size)
 {
-    switch (size) {
-    case 1:  lf_bytes_put_u8(out, 0xd4); break;
-    case 2:  lf_bytes_put_u8(out, 0xd5); break;
-    case 4:  lf_bytes_put_u8(out, 0xd6); break;
-    case 8:  lf_bytes_put_u8(out, 0xd7); break;
-    case 16: lf_bytes_put_u8(out, 0xd8); break;
-    default:
-        if (size <= UINT8_MAX)       put_headed(out, 0xc7, size, 1);
-        else if (size <= UINT16_MAX) put_headed(out, 0xc8, size, 2);
-        else                         put_headed(out, 0xc9, size, 4);
-    }
-    lf_bytes_put_u8(out, ext);
+    uint8_t *to = lf_bytes_reserve(out, LF_ARRAY_HEAD);
+    if (to != NULL)
+        out->size += write_ext(to, ext, size);
 }
 
 /* ---- encoding ---- */
@@ -456,13 +464,28 @@ static int encode_table(encoder *e)
     return rc == LUAFLOW_OK ? wrap_ext(e, LF_EXT_CLASS, start) : rc;
 }
 
+/* What the cdata at the top is: its ext and size; or 0 with what it is at the top.
+ * Returns what lua_pcall does, its message then at the top.  [-0, +1, never raises] */
+static int ask_kind(lua_State *L, int room, uint8_t *ext, double *size)
+{
+    lua_rawgeti(L, room, LF_ROOM_KIND);
+    lua_pushvalue(L, -2);
+    int rc = lua_pcall(L, 1, 2, 0);
+    if (rc != 0)
+        return rc;
+    *ext = (uint8_t)lua_tointeger(L, -2);
+    *size = lua_tonumber(L, -1);
+    lua_remove(L, -2);
+    return 0;
+}
+
 static int encode_cdata(encoder *e)
 {
     lua_State *L = e->L;
     const uint8_t *data = lua_topointer(L, -1);
-    lua_rawgeti(L, e->room, LF_ROOM_KIND);
-    lua_pushvalue(L, -2);
-    int rc = lua_pcall(L, 1, 2, 0);
+    uint8_t ext = 0;
+    double size = 0;
+    int rc = ask_kind(L, e->room, &ext, &size);
     if (rc != 0) { /* memory ran out, or a finalizer that was due failed */
         const char *why = lua_tostring(L, -1);
         rc = rc == LUA_ERRMEM ? lf_fail_memory(e->err)
@@ -472,23 +495,40 @@ static int encode_cdata(encoder *e)
         return rc;
     }
     char what[200];
-    uint8_t ext = (uint8_t)lua_tointeger(L, -2);
-    double size = lua_tonumber(L, -1);
     if (ext == 0)
         snprintf(what, sizeof what, "is a %s", lua_tostring(L, -1));
-    lua_pop(L, 2);
+    lua_pop(L, 1);
     if (ext == 0)
         return refuse_value(e, what);
     if (size > UINT32_MAX)
         return refuse_value(e, "is an FFI array of 4 GiB or more");
-    put_ext(e->out, ext, (size_t)size);
-    uint8_t *to = lf_bytes_reserve(e->out, (size_t)size);
+    uint8_t *to = lf_bytes_reserve(e->out, LF_ARRAY_HEAD + (size_t)size);
     if (to == NULL)
         return lf_fail_memory(e->err);
-    lf_copy_elements(lf_is_array_ext(ext) ? ext - LF_EXT_ARRAY : LF_ELEMENT_INT64, to, data,
+    size_t head = write_ext(to, ext, (size_t)size);
+    lf_copy_elements(lf_is_array_ext(ext) ? ext - LF_EXT_ARRAY : LF_ELEMENT_INT64, to + head, data,
                      (size_t)size);
-    e->out->size += (size_t)size;
+    e->out->size += head + (size_t)size;
     return LUAFLOW_OK;
+}
+
+LF_RAISES bool lf_codec_array(lua_State *L, int index, uint8_t head[LF_ARRAY_HEAD], lf_parts *bytes)
+{
+    int top = lua_gettop(L);
+    uint8_t ext = 0;
+    double size = 0;
+    if (lua_type(L, index) != TYPE_CDATA || !lua_checkstack(L, 6))
+        return false;
+    lua_pushvalue(L, index);
+    const void *data = lua_topointer(L, -1);
+    lf_codec_push_room(L);
+    lua_insert(L, -2);
+    bool is_array = ask_kind(L, top + 1, &ext, &size) == 0 && lf_is_array_ext(ext) && size <= UINT32_MAX;
+    lua_settop(L, top);
+    if (is_array)
+        *bytes = (lf_parts){lf_slice_of(head, write_ext(head, ext, (size_t)size)),
+                            lf_slice_of(data, (size_t)size)};
+    return is_array;
 }
 
 /* Writes the value at the top of the stack and leaves it there. */

@@ -96,20 +96,20 @@ int lf_inputs_load(lf_store *s, const lf_found *found, lf_buf **out, luaflow_err
     return rc;
 }
 
-int lf_inputs_same(lf_store *s, const lf_found *found, lf_slice bytes, bool *same,
+int lf_inputs_same(lf_store *s, const lf_found *found, lf_parts bytes, bool *same,
                    luaflow_error *err)
 {
     lf_ref ref = found->ref;
     *same = false;
-    if (ref.size != bytes.size)
+    if (ref.size != lf_parts_size(bytes))
         return LUAFLOW_OK;
     if (ref.kind == LF_REF_INLINE) {
-        *same = lf_slice_equal(ref.bytes, bytes);
+        *same = lf_parts_have(bytes, 0, ref.bytes);
         return LUAFLOW_OK;
     }
     lf_buf *buf = found->blob != NULL ? lf_blob_bytes(found->blob) : NULL;
     if (buf != NULL) {
-        *same = lf_slice_equal(lf_buf_slice(buf), bytes);
+        *same = lf_parts_have(bytes, 0, lf_buf_slice(buf));
         lf_buf_free(buf);
         return LUAFLOW_OK;
     }
@@ -306,7 +306,7 @@ static int same_content(lf_merged *m, const draft *d, const lf_found *found, boo
         int rc = lf_inputs_load(m->store, &mine, &bytes, err);
         if (rc != LUAFLOW_OK)
             return rc;
-        rc = lf_inputs_same(m->store, found, lf_buf_slice(bytes), same, err);
+        rc = lf_inputs_same(m->store, found, lf_parts_of(lf_buf_slice(bytes)), same, err);
         lf_buf_free(bytes);
         return rc;
     }

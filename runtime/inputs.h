@@ -30,7 +30,7 @@ bool lf_inputs_next(lf_walk *w, lf_slice *name, lf_found *out);
 int lf_inputs_load(lf_store *s, const lf_found *found, lf_buf **out, luaflow_error *err);
 
 /* Whether what was found is these bytes: equal keys are no proof. */
-int lf_inputs_same(lf_store *s, const lf_found *found, lf_slice bytes, bool *same,
+int lf_inputs_same(lf_store *s, const lf_found *found, lf_parts bytes, bool *same,
                    luaflow_error *err);
 
 /* What one input of a join has under a name. */

@@ -73,7 +73,7 @@ int lf_seal_keep(lf_seal *s, lf_slice name, lf_bytes *value, luaflow_error *err)
     }
     if (lf_seal_find(s, name, &before) && lf_ref_equal(&before.ref, &l.ref)) {
         bool same;
-        int rc = lf_inputs_same(s->store, &before, bytes, &same, err);
+        int rc = lf_inputs_same(s->store, &before, lf_parts_of(bytes), &same, err);
         if (rc != LUAFLOW_OK || same)
             return rc;
     }

@@ -179,6 +179,15 @@ static int propagate(lf_world *w, const lf_slice *names, size_t n, luaflow_error
 
 /* ---- what it leaves ---- */
 
+static int is_same(lf_world *w, lf_slice name, lf_parts bytes, bool *same, luaflow_error *err)
+{
+    const lf_seal *s = seal_of(w);
+    lf_found before;
+    *same = false;
+    return lf_seal_find(s, name, &before) ? lf_inputs_same(s->store, &before, bytes, same, err)
+                                          : LUAFLOW_OK;
+}
+
 static int keep(lf_world *w, lf_slice name, lf_bytes *value, luaflow_error *err)
 {
     return lf_seal_keep(seal_of(w), name, value, err);
@@ -204,6 +213,7 @@ const lf_answers lf_seal_answers = {
     .merge = merge,
     .merged = merged,
     .propagate = propagate,
+    .is_same = is_same,
     .keep = keep,
     .remove = drop,
     .print = print,

@@ -22,6 +22,18 @@ LF_RAISES static bool is_as_loaded(lua_State *L, lf_stepper *s, int key)
     return same;
 }
 
+/* Whether the value at the top is an FFI array that was read and not changed: found out where it
+ * lies, since to encode one is to copy it. False with a problem when that failed. */
+LF_RAISES static bool is_same_array(lua_State *L, lf_stepper *s, lf_slice name)
+{
+    uint8_t head[LF_ARRAY_HEAD];
+    lf_parts bytes;
+    bool same = false;
+    if (lua_type(L, -1) == TYPE_CDATA && lf_codec_array(L, -1, head, &bytes))
+        s->world->ask->is_same(s->world, name, bytes, &same, &s->problem);
+    return same;
+}
+
 LF_RAISES static bool gather_fields(lua_State *L, lf_stepper *s, int self)
 {
     lua_pushnil(L);
@@ -34,14 +46,16 @@ LF_RAISES static bool gather_fields(lua_State *L, lf_stepper *s, int self)
         }
         size_t size;
         const char *name = lua_tolstring(L, key, &size);
-        if (name[0] != '_' && !is_as_loaded(L, s, key)) {
+        lf_slice called = lf_slice_of(name, size);
+        if (name[0] != '_' && !is_as_loaded(L, s, key) && !is_same_array(L, s, called)) {
+            if (s->problem.code != LUAFLOW_OK)
+                return false;
             if (!lf_buf_start(&s->value)) {
                 lf_fail_memory(&s->problem);
                 return false;
             }
             if (lf_codec_encode(L, -1, name, &s->value, &s->problem) != LUAFLOW_OK ||
-                s->world->ask->keep(s->world, lf_slice_of(name, size), &s->value, &s->problem) !=
-                    LUAFLOW_OK)
+                s->world->ask->keep(s->world, called, &s->value, &s->problem) != LUAFLOW_OK)
                 return false;
         }
         lua_settop(L, key);

@@ -51,7 +51,7 @@ int lf_view_blob(lf_view *v, const lf_ref *ref, lf_buf **out, luaflow_error *err
 
 /* Whether the blob behind `ref` is these bytes: compared where they lie, one by one. One that
  * is missing or damaged is not. */
-int lf_view_blob_equal(lf_view *v, const lf_ref *ref, lf_slice bytes, bool *same,
+int lf_view_blob_equal(lf_view *v, const lf_ref *ref, lf_parts bytes, bool *same,
                        luaflow_error *err);
 
 /* A finished task's record, checked. LUAFLOW_ENOTFOUND when it is not there. */

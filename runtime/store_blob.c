@@ -94,6 +94,28 @@ static int fail_blob(const lf_view *v, const lf_ref *ref, const char *what, luaf
                    hex, v->store->dir, what);
 }
 
+/* Copies all pieces to `to`, hashing what was copied while it is still in the cache. Tells the
+ * key of the copy, of `*copied` bytes. */
+static int copy_pieces(struct blob *b, uint8_t *to, uint64_t *copied, lf_key *key,
+                       luaflow_error *err)
+{
+    enum { AT_A_TIME = 256 << 10 };
+    lf_keying *keying = lf_keying_new(0);
+    if (keying == NULL)
+        return lf_fail_memory(err);
+    lf_slice piece;
+    int rc;
+    *copied = 0;
+    while ((rc = next_piece(b, &piece, err)) == LUAFLOW_OK && piece.size > 0)
+        for (size_t at = 0, n; at < piece.size; at += n, *copied += n) {
+            n = piece.size - at < AT_A_TIME ? piece.size - at : AT_A_TIME;
+            memcpy(to + *copied, piece.data + at, n);
+            lf_keying_add(keying, to + *copied, n);
+        }
+    *key = lf_keying_end(keying);
+    return rc;
+}
+
 /* Copies first and checks the copy: what was checked is what the caller gets. */
 static int copy_blob(struct blob *b, const lf_ref *ref, lf_buf **out, luaflow_error *err)
 {
@@ -108,17 +130,18 @@ static int copy_blob(struct blob *b, const lf_ref *ref, lf_buf **out, luaflow_er
     lf_buf *buf = lf_buf_new(b->size);
     if (buf == NULL)
         return lf_fail_memory(err);
-    int rc;
-    uint64_t to = 0;
-    while ((rc = next_piece(b, &piece, err)) == LUAFLOW_OK && piece.size > 0) {
-        memcpy(buf->data + to, piece.data, piece.size);
-        to += piece.size;
+    int rc = LUAFLOW_OK;
+    uint64_t copied = b->size;
+    lf_key key;
+    if (b->chunked) {
+        rc = copy_pieces(b, buf->data, &copied, &key, err);
+    } else {
+        if (b->size > 0)
+            memcpy(buf->data, b->plain.data, b->size);
+        key = lf_key_of(0, buf->data, buf->size);
     }
-    if (rc == LUAFLOW_OK) {
-        lf_key key = lf_key_of(0, buf->data, buf->size);
-        if (to != buf->size || !lf_key_equal(&key, &ref->key))
-            rc = fail_blob(b->view, ref, "damaged", err);
-    }
+    if (rc == LUAFLOW_OK && (copied != buf->size || !lf_key_equal(&key, &ref->key)))
+        rc = fail_blob(b->view, ref, "damaged", err);
     if (rc != LUAFLOW_OK) {
         lf_buf_free(buf);
         return rc;
@@ -142,28 +165,28 @@ int lf_view_blob(lf_view *v, const lf_ref *ref, lf_buf **out, luaflow_error *err
 }
 
 /* Whether the stored blob is these bytes. */
-static int same_bytes(struct blob *b, lf_slice bytes, bool *same, luaflow_error *err)
+static int same_bytes(struct blob *b, lf_parts bytes, bool *same, luaflow_error *err)
 {
     *same = false;
-    if (b->broken || b->size != bytes.size)
+    if (b->broken || b->size != lf_parts_size(bytes))
         return LUAFLOW_OK;
     b->at = 0;
     for (;;) {
-        const uint8_t *at = bytes.data + b->at;
+        uint64_t at = b->at;
         lf_slice piece;
         int rc = next_piece(b, &piece, err);
         if (rc != LUAFLOW_OK)
             return rc;
         if (piece.size == 0)
             break;
-        if (memcmp(piece.data, at, piece.size) != 0)
+        if (!lf_parts_have(bytes, at, piece))
             return LUAFLOW_OK;
     }
     *same = !b->broken;
     return LUAFLOW_OK;
 }
 
-int lf_view_blob_equal(lf_view *v, const lf_ref *ref, lf_slice bytes, bool *same,
+int lf_view_blob_equal(lf_view *v, const lf_ref *ref, lf_parts bytes, bool *same,
                        luaflow_error *err)
 {
     struct blob b;
@@ -203,13 +226,15 @@ static int reserve(lf_write *w, const lf_entry_key *k, size_t size, uint8_t **to
     return LUAFLOW_OK;
 }
 
-/* Puts chunk after chunk. Where that took several transactions, another writer may have
- * been at the same chunks or at the whole blob: `*again` says to look anew. */
+/* Puts chunk after chunk. Where that took several transactions, and another writer came between
+ * them, that one may have been at the same chunks or at the whole blob: `*again` says to look
+ * anew. */
 static int put_chunks(lf_write *w, const lf_entry_key *k, lf_slice bytes, bool *again,
                       luaflow_error *err)
 {
     lf_slice left = bytes;
     size_t pending = 0;
+    bool alone = true; /* nobody wrote in between */
     int kept = lf_keep_blob(w, k, err);
     if (kept != LUAFLOW_OK)
         return kept;
@@ -221,15 +246,20 @@ static int put_chunks(lf_write *w, const lf_entry_key *k, lf_slice bytes, bool *
         int rc = reserve(w, &chunk, size, &to, err);
         if (rc != LUAFLOW_OK)
             return rc;
+        lf_memory_hint(to, size);
         memcpy(to, left.data, size);
         left = lf_slice_of(left.data + size, left.size - size);
         pending += size;
         if (pending < AT_ONCE || left.size == 0)
             continue;
         pending = 0;
+        size_t txn = mdb_txn_id(w->view.txn);
         rc = lf_write_renew(w, err);
         if (rc != LUAFLOW_OK)
             return rc;
+        if (mdb_txn_id(w->view.txn) == txn + 1)
+            continue;
+        alone = false;
         MDB_val head = val_of(k), data;
         int found = mdb_get(w->view.txn, w->view.store->table[LF_BLOBS], &head, &data);
         *again = found == 0;
@@ -238,7 +268,7 @@ static int put_chunks(lf_write *w, const lf_entry_key *k, lf_slice bytes, bool *
     }
     struct blob b = {.view = &w->view, .key = *k, .size = bytes.size, .chunked = true};
     bool same = true;
-    int rc = bytes.size > AT_ONCE ? same_bytes(&b, bytes, &same, err) : LUAFLOW_OK;
+    int rc = alone ? LUAFLOW_OK : same_bytes(&b, lf_parts_of(bytes), &same, err);
     *again = !same;
     return rc;
 }
@@ -293,7 +323,7 @@ static int settle_blob(lf_write *w, const lf_key *key, uint8_t salt, lf_slice by
     *done = *again = false;
     int rc = find_blob(&w->view, key, salt, &b, err);
     if (rc == LUAFLOW_OK) {
-        rc = same_bytes(&b, bytes, done, err);
+        rc = same_bytes(&b, lf_parts_of(bytes), done, err);
         if (rc != LUAFLOW_OK || *done)
             return rc;
         bool sound = false;

@@ -64,6 +64,9 @@ typedef struct lf_answers {
     int (*propagate)(lf_world *w, const lf_slice *names, size_t n, luaflow_error *err);
 
     /* ---- what it leaves ---- */
+    /* Whether these bytes are known to be what `name` had before the task: then it need not be
+     * kept. */
+    int (*is_same)(lf_world *w, lf_slice name, lf_parts bytes, bool *same, luaflow_error *err);
     /* `value` was begun with lf_buf_start, and may be taken. `name` stays until the task's end. */
     int (*keep)(lf_world *w, lf_slice name, lf_bytes *value, luaflow_error *err);
     int (*remove)(lf_world *w, lf_slice name, luaflow_error *err);

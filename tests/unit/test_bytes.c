@@ -298,6 +298,38 @@ TEST(a_buffer_lives_until_its_last_owner_lets_go)
     lf_buf_free(buf);
 }
 
+TEST(bytes_in_two_places_are_compared_as_one)
+{
+    lf_parts p = {lf_slice_of("abc", 3), lf_slice_of("defg", 4)};
+    CHECK_INT(lf_parts_size(p), 7);
+    for (size_t from = 0; from <= 7; from++)
+        for (size_t to = from; to <= 7; to++) {
+            char text[] = "abcdefg";
+            CHECK(lf_parts_have(p, from, lf_slice_of(text + from, to - from)));
+            for (size_t at = from; at < to; at++) {
+                text[at]++;
+                CHECK(!lf_parts_have(p, from, lf_slice_of(text + from, to - from)));
+                text[at]--;
+            }
+        }
+    CHECK(lf_parts_have(lf_parts_of(lf_slice_of("xyz", 3)), 1, lf_slice_of("yz", 2)));
+}
+
+TEST(large_memory_is_as_good_as_small)
+{
+    enum { SIZE = 9 << 20 };
+    lf_bytes b = {0};
+    for (int i = 0; i < SIZE / 4; i++)
+        lf_bytes_put(&b, &i, sizeof i);
+    lf_buf *copy = lf_buf_copy(b.data, b.size);
+    CHECK_INT(copy->size, SIZE);
+    CHECK_MEM(copy->data, b.data, SIZE);
+    lf_memory_hint(copy, sizeof *copy + SIZE);
+    CHECK_MEM(copy->data, b.data, SIZE);
+    lf_buf_free(copy);
+    lf_bytes_fini(&b);
+}
+
 static void *own_for_a_while(void *payload)
 {
     lf_buf *buf = payload;

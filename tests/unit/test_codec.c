@@ -447,6 +447,36 @@ TEST(ffi_arrays_are_raw_little_endian_bytes)
     check_bytes("ffi.new('float[1]', 0.5)", "d6180000003f");
 }
 
+TEST(an_ffi_array_tells_its_bytes_where_it_lies)
+{
+    static const char *const arrays[] = {
+        "ffi.new('uint8_t[?]', 0)", "ffi.new('uint8_t[1]', 7)", "ffi.new('double[2]', 1, 2)",
+        "ffi.new('float[70]', 1.5)", "ffi.new('const int16_t[?]', 200, 3)", "ffi.new('int64_t[9000]', 1)"};
+    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
+        uint8_t head[LF_ARRAY_HEAD];
+        lf_parts bytes;
+        push(arrays[i]);
+        lf_bytes out = {0};
+        CHECK_INT(lf_codec_encode(L, -1, "x", &out, NULL), LUAFLOW_OK);
+        CHECK(lf_codec_array(L, -1, head, &bytes));
+        CHECK_INT(lf_parts_size(bytes), out.size);
+        CHECK(lf_parts_have(bytes, 0, slice(&out)));
+        CHECK(bytes.rest.data == lua_topointer(L, -1));
+        lua_pop(L, 1);
+        lf_bytes_fini(&out);
+    }
+    static const char *const others[] = {"{}", "5LL", "ffi.new('struct { int a; }')", "ffi.typeof('int[3]')",
+                                         "ffi.new('int[2][2]')", "'text'"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        uint8_t head[LF_ARRAY_HEAD];
+        lf_parts bytes;
+        push(others[i]);
+        CHECK(!lf_codec_array(L, -1, head, &bytes));
+        lua_pop(L, 1);
+    }
+    CHECK_INT(lua_gettop(L), 0);
+}
+
 TEST(every_nan_of_an_array_becomes_the_one_nan)
 {
     push("(function() local a = ffi.new('double[1000]') local bits = ffi.cast('uint64_t *', a)\n"

@@ -120,7 +120,7 @@ static bool has_value(unsigned n)
     lf_ref ref = ref_of(n);
     bool same = false;
     CHECK_INT(lf_view_begin(store, &v, NULL), LUAFLOW_OK);
-    CHECK_INT(lf_view_blob_equal(v, &ref, value_of(n), &same, NULL), LUAFLOW_OK);
+    CHECK_INT(lf_view_blob_equal(v, &ref, lf_parts_of(value_of(n)), &same, NULL), LUAFLOW_OK);
     lf_view_end(v);
     return same;
 }

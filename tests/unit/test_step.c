@@ -430,6 +430,22 @@ TEST(an_ffi_array_changed_in_place_is_noticed)
     end();
 }
 
+TEST(an_ffi_array_that_was_only_read_is_not_copied)
+{
+    begin_with("local ffi = require 'ffi'",
+               "steps = { start = { next = 'a', function(self) self.v = ffi.new('double[?]', 1000, 0 / 0) end },"
+               "a = { next = 'b', function(self) assert(self.v[7] ~= self.v[7]) end },"
+               "b = function(self) self.v = ffi.new('double[1000]', 0 / 0) end }", "{}");
+    lf_task *first = start();
+    uint64_t staged_by_one = lf_staged_bytes(staged);
+    lf_task *a = next(first, "a"), *b = next(a, "b"); /* an equal one is as good */
+    CHECK_STR(own(a), "");
+    CHECK_STR(own(b), "");
+    CHECK_INT(lf_staged_bytes(staged), staged_by_one);
+    check_left(b, "v[999] ~= v[999]");
+    end();
+}
+
 TEST(a_large_value_is_passed_on_by_its_handle)
 {
     begin("steps = { start = { next = 'a', function(self) self.x = " BIG " end },"

@@ -640,6 +640,40 @@ TEST(a_very_large_blob_is_stored_in_several_transactions)
     drop_store(s);
 }
 
+typedef struct put_job {
+    lf_store *store;
+    lf_slice bytes;
+} put_job;
+
+static void *put_often(void *payload)
+{
+    const put_job *job = payload;
+    for (int i = 0; i < 2; i++)
+        if (put(job->store, job->bytes) != 0)
+            return "another's salt";
+    return NULL;
+}
+
+TEST(writers_of_very_large_blobs_may_come_between_each_others_transactions)
+{
+    lf_store *s = fresh_store();
+    lf_slice one = noise(140 * MB, 1), other = noise(70 * MB, 2);
+    put_job jobs[] = {{s, one}, {s, one}, {s, other}};
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(pthread_create(&threads[i], NULL, put_often, &jobs[i]), 0);
+    for (int i = 0; i < 3; i++) {
+        void *problem;
+        CHECK_INT(pthread_join(threads[i], &problem), 0);
+        CHECK(problem == NULL);
+    }
+    CHECK(has(s, one, 0));
+    CHECK(has(s, other, 0));
+    free((void *)one.data);
+    free((void *)other.data);
+    drop_store(s);
+}
+
 TEST(a_missing_blob_or_one_of_another_size_is_named)
 {
     lf_store *s = fresh_store();
