@@ -27,7 +27,8 @@
 #include <unistd.h>
 
 #include <event2/event.h>
-#include <lua.h>
+#include <lauxlib.h>
+#include <lualib.h>
 
 /* ---- what fails ---- */
 
@@ -467,6 +468,33 @@ static void scenario_isolate(void)
     luaflow_flow_close(flow);
 }
 
+/* The flow is a table in a state of the host's. */
+static void scenario_table(void)
+{
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    luaflow_flow *flow = NULL;
+    luaflow *rt = NULL;
+    lua_State *host = luaL_newstate();
+    if (host == NULL)
+        return;
+    luaL_openlibs(host);
+    const char *at = strstr(flow_text, "MAYBE;");
+    lua_pushlstring(host, flow_text, (size_t)(at - flow_text));
+    lua_pushstring(host, at + strlen("MAYBE;"));
+    lua_concat(host, 2);
+    if (luaL_dostring(host, lua_tostring(host, 1)) != 0)
+        wrong("%s", lua_tostring(host, -1));
+    else if (good("taking a table", luaflow_flow_load_lua(host, -1, NULL, NULL, &flow, &err), &err))
+        rt = open_store(true);
+    if (lua_gettop(host) != 2)
+        wrong("the host's stack is not as it was");
+    lua_close(host);
+    if (rt != NULL)
+        run_to_end(rt, flow, LUAFLOW_DONE);
+    luaflow_close(rt);
+    luaflow_flow_close(flow);
+}
+
 static const struct scenario {
     const char *name;
     void (*play)(void);
@@ -474,6 +502,7 @@ static const struct scenario {
 } scenarios[] = {
     {"run", scenario_run, false},       {"resume", scenario_resume, true}, {"cancel", scenario_cancel, false},
     {"read", scenario_read, true},      {"try", scenario_try, true},       {"isolate", scenario_isolate, false},
+    {"table", scenario_table, false},
 };
 enum { SCENARIOS = sizeof scenarios / sizeof *scenarios };
 
