@@ -10,3 +10,6 @@ install(FILES completions/luaflow DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-comp
 install(FILES lua/library/luaflow.lua DESTINATION ${CMAKE_INSTALL_DATADIR}/luaflow/library)
 install(FILES README.md SECURITY.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs flows DESTINATION ${CMAKE_INSTALL_DOCDIR} PATTERN .luaflow EXCLUDE)
+install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL PATTERN .luaflow EXCLUDE)
+# Told to lua-language-server as a library, it completes flows and luaflow's functions.
+install(FILES lua/library/luaflow.lua DESTINATION ${CMAKE_INSTALL_DATADIR}/luaflow/library)

@@ -26,7 +26,8 @@ if support.shell("command -v dpkg-deb") ~= "" then
     local files = w:shell("cd root && find . -type f -o -type l | sort") .. "\n"
     for line in files:gmatch("[^\n]+") do matches(line, "^%./usr/") end
     contains(files, "./usr/bin/luaflow\n", "./usr/include/luaflow.h\n", "/libluaflow.so.0\n", "/libluaflow.a\n",
-      "/luaflow.pc\n", "/luaflow-config.cmake\n", "/man1/luaflow.1\n", "./usr/share/doc/luaflow/flows/linear.lua\n")
+      "/luaflow.pc\n", "/luaflow-config.cmake\n", "/man1/luaflow.1\n", "./usr/share/doc/luaflow/flows/linear.lua\n",
+      "./usr/share/luaflow/library/luaflow.lua\n")
     lacks(files, ".luaflow/")
     matches(tree.sh(w, "root/usr/bin/luaflow version"), "^luaflow " .. version_of(w):gsub("%.", "%%."))
 
