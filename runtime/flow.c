@@ -331,13 +331,30 @@ LF_RAISES static void push_given(lua_State *L, resolving *r)
     }
 }
 
+/* Whether the value at the top can be stored, but not within the table of all parameters.
+ * [-0, +0, raises] */
+LF_RAISES static bool is_too_deep(lua_State *L, resolving *r)
+{
+    lua_createtable(L, 1, 0);
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, 1);
+    bool is = lf_codec_encode(L, -1, "parameters", r->out, NULL) == LUAFLOW_EVALUE;
+    lua_pop(L, 1);
+    return is;
+}
+
 /* Names the parameter among the values at `values` that cannot be stored.  [raises] */
 LF_RAISES static int refuse_unstorable(lua_State *L, resolving *r, int values)
 {
     lua_pushnil(L);
     while (lua_next(L, values)) {
-        if (lf_codec_encode(L, -1, lua_tostring(L, -2), r->out, &r->why) == LUAFLOW_EVALUE)
+        const char *name = lua_tostring(L, -2);
+        if (lf_codec_encode(L, -1, name, r->out, &r->why) == LUAFLOW_EVALUE)
             break;
+        if (is_too_deep(L, r))
+            return refuse(L, r, lf_fail(r->err, LUAFLOW_EUSAGE,
+                                        "parameter '%s' cannot be stored: it is nested more than %d "
+                                        "tables deep", name, LF_DEPTH_MAX - 1));
         lua_pop(L, 1);
     }
     const char *text = luaflow_error_text(&r->why), *thing = "artifact ";

@@ -506,6 +506,22 @@ TEST(wrong_parameters_are_a_usage_error)
     lf_flow_free(f);
 }
 
+/* Parameters are stored as one table: it takes one of the tables a value may be deep. */
+TEST(a_parameter_is_nested_one_table_less_than_other_values)
+{
+    lf_flow *f = loaded("return { " START ", params = { j = { type = 'json' }, n = { default = 1 } } }");
+    char text[2 * 200 + 1] = {0};
+    memset(text, '[', 199);
+    memset(text + 199, ']', 199);
+    luaflow_param p = {.name = "j", .text = text};
+    CHECK_STR(resolved(f, &p, 1, "value.n"), "1");
+    memset(text, '[', 200);
+    memset(text + 200, ']', 200);
+    CHECK_STR(resolved(f, &p, 1, "value"),
+              "parameter 'j' cannot be stored: it is nested more than 199 tables deep");
+    lf_flow_free(f);
+}
+
 TEST(a_failing_default_is_a_usage_error)
 {
     lf_flow *f = loaded("return { " START ", params = { n = { default = function()\n"
