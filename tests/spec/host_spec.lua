@@ -216,6 +216,30 @@ describe("luaflow in a host", function()
       while last ~= "run_finished" do luaflow.poll() end
     end)
 
+    it("has a descriptor that is readable when events wait", function()
+      local ffi = require "ffi"
+      ffi.cdef [[
+        struct luaflow_spec_pollfd { int fd; short events, revents; };
+        int poll(struct luaflow_spec_pollfd *list, unsigned long n, int milliseconds);
+      ]]
+      local run, heard = assert(luaflow.start(hosted.flow(hosted.QUICK))), 0
+      run:on(function() heard = heard + 1 end)
+      local waiting = ffi.new("struct luaflow_spec_pollfd[1]", { { fd = run:fd(), events = 1 } })
+      while run.status == "running" do
+        assert.equal(1, ffi.C.poll(waiting, 1, 20000))
+        assert.is_true(run:poll(1) > 0)
+      end
+      assert.equal(7, heard)
+      assert.equal(0, ffi.C.poll(waiting, 1, 0))
+    end)
+
+    it("runs isolated steps in the executable that is named", function()
+      local run = luaflow.run(hosted.flow [[return { steps = { start = { isolate = true, function() end } } }]],
+        { executable = hosted.path "nowhere" })
+      assert.equal("failed", run.status)
+      assert.truthy(run.exception.message:find(hosted.path "nowhere", 1, true))
+    end)
+
     it("refuses what is no listener", function()
       local run = assert(luaflow.start(hosted.flow(hosted.QUICK)))
       assert.equal("run:on needs a function, not a string", hosted.refusal(function() run:on("print") end))
@@ -373,6 +397,24 @@ describe("luaflow in a host", function()
         luaflow.use(hosted.path(name))
         for run in luaflow.Flow("Long"):runs() do assert.equal("interrupted", run.status) end
       end
+    end)
+
+    it("leaves in any way while a run goes on", function()
+      hosted.held()
+      local function leaves(expected, ending)
+        os.remove(hosted.path "go")
+        local output, code = hosted.program([[
+          local luaflow = require "luaflow"
+          held = assert(luaflow.start("flow.lua", { store = "store" }))
+        ]] .. ending)
+        assert.equal(expected, code)
+        assert.are_not.equal("running", luaflow.Run("last").status)
+        return output
+      end
+      assert.equal("", leaves(3, "os.exit(3)"))
+      assert.equal("interrupted", luaflow.Run("last").status)
+      assert.equal("", leaves(4, "io.open('go', 'w'):close() os.exit(4, true)"))
+      assert.truthy(leaves(1, "io.open('go', 'w'):close() error 'gone'"):find("gone", 1, true))
     end)
 
     it("is interrupted by Ctrl-C, and the run with it", function()
