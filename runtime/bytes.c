@@ -209,6 +209,11 @@ lf_slice lf_buf_pending(const lf_bytes *b)
     return (lf_slice){b->data + sizeof(lf_buf), b->size - sizeof(lf_buf)};
 }
 
+void *lf_buf_release(lf_buf *buf)
+{
+    return memmove(buf, buf->data, buf->size);
+}
+
 lf_buf *lf_buf_ref(lf_buf *buf)
 {
     if (buf != NULL)

@@ -185,6 +185,8 @@ bool lf_buf_start(lf_bytes *b);
 lf_buf *lf_buf_adopt(lf_bytes *b);
 /* What was appended since lf_buf_start. */
 lf_slice lf_buf_pending(const lf_bytes *b);
+/* Makes plain memory for free() of a buffer that has one owner, without other memory. */
+void *lf_buf_release(lf_buf *buf);
 /* Another owner; returns `buf`, which may be NULL. */
 lf_buf *lf_buf_ref(lf_buf *buf);
 /* An owner less; the last one frees. Accepts NULL. */

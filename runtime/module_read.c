@@ -213,16 +213,21 @@ LF_RAISES static bool read_artifact(lua_State *L, lf_scratch **out, size_t *size
     return rc == LUAFLOW_OK;
 }
 
-/* rt:artifact(run, task, name) -> true, value */
+/* rt:artifact(run, task, name, marked) -> true, value; marked as by core.decode_marked */
 static int runtime_artifact(lua_State *L)
 {
     lf_scratch *s;
     size_t size;
+    bool marked = lua_toboolean(L, 5);
     if (!read_artifact(L, &s, &size))
         return lf_scratch_fail(L, s);
     lua_pushboolean(L, true);
-    int pushed = lf_scratch_value(L, s, size);
-    return pushed == 1 ? 2 : pushed;
+    int rc = marked ? luaflow_value_push_marked(L, s->memory, size, &s->err)
+                    : luaflow_value_push(L, s->memory, size, &s->err);
+    if (rc != LUAFLOW_OK)
+        return lf_scratch_fail(L, s);
+    lf_scratch_clear(s);
+    return 2;
 }
 
 /* rt:bytes(run, task, name) -> canonical bytes */

@@ -15,14 +15,11 @@ int lf_runtime_number(uint64_t wide, const char *what, uint32_t *number, luaflow
 
 /* ---- one block for a struct, its arrays and its strings ---- */
 
-int lf_runtime_give(lf_buf *buf, void **bytes, size_t *size, luaflow_error *err)
+int lf_runtime_give(lf_buf *buf, void **bytes, size_t *size)
 {
     *size = buf->size;
-    *bytes = malloc(buf->size + 1);
-    if (*bytes != NULL)
-        memcpy(*bytes, buf->data, buf->size);
-    lf_buf_free(buf);
-    return *bytes == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
+    *bytes = lf_buf_release(buf);
+    return LUAFLOW_OK;
 }
 
 /* ---- runs ---- */
@@ -158,7 +155,7 @@ int luaflow_run_part_read(luaflow *rt, uint64_t wide, int part, void **bytes, si
                                                              : &record.params,
                           &buf, err);
     lf_view_end(v);
-    return rc == LUAFLOW_OK ? lf_runtime_give(buf, bytes, size, err) : rc;
+    return rc == LUAFLOW_OK ? lf_runtime_give(buf, bytes, size) : rc;
 }
 
 /* ---- tags ---- */

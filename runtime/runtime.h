@@ -38,8 +38,8 @@ int lf_runtime_number(uint64_t wide, const char *what, uint32_t *number, luaflow
 /* The runtime of a run. */
 luaflow *lf_runtime_of(const luaflow_run *run);
 
-/* Copies `buf` (taken) out for luaflow_free. */
-int lf_runtime_give(lf_buf *buf, void **bytes, size_t *size, luaflow_error *err);
+/* Gives `buf` (taken, of one owner) out for luaflow_free; returns LUAFLOW_OK. */
+int lf_runtime_give(lf_buf *buf, void **bytes, size_t *size);
 
 /* Copies `s` to *at with a NUL behind it, and moves *at on: for results that are one block. */
 static inline const char *lf_runtime_keep(char **at, lf_slice s)

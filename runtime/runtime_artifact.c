@@ -41,7 +41,7 @@ int luaflow_artifact_read(luaflow *rt, uint64_t run, uint64_t task, const char *
 {
     lf_buf *buf = NULL;
     int rc = load(rt, run, task, name, &buf, err);
-    return rc == LUAFLOW_OK ? lf_runtime_give(buf, bytes, size, err) : rc;
+    return rc == LUAFLOW_OK ? lf_runtime_give(buf, bytes, size) : rc;
 }
 
 /* ---- into a state ---- */

@@ -45,7 +45,7 @@ local ENOUGH = 64 * 1024
 --- Writes at once what cli.write gathered. A full disk is an error; a reader that has
 --- left ends the command.
 function cli.flush()
-  local text = table.concat(waiting)
+  local text = waiting[2] and table.concat(waiting) or waiting[1] or "" -- one may be very long
   waiting, waiting_size = {}, 0
   if text == "" then return end
   local ok, message = process.write(1, text)

@@ -195,6 +195,17 @@ function pathspec.bytes(rt, place, name)
   return bytes, message, code
 end
 
+--- An artifact of the one task a place stands for, as core.decode_marked gives it.
+--- @return true? ok, any value_or_message, string? code
+function pathspec.value(rt, place, name)
+  local task, message, code = pathspec.one_task(rt, place)
+  if task == nil then return nil, message, code end
+  local ok, value
+  ok, value, code = rt:artifact(place.run.id, task.task, name, true)
+  if not ok and code == "notfound" then return pathspec.no_artifact(place.run, task, name) end
+  return ok, value, code
+end
+
 --- The numbers of the tasks of a place that printed something, running ones included.
 --- @return number[]? numbers, string? message, string? code
 function pathspec.printed(rt, place)

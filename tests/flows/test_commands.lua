@@ -305,6 +305,8 @@ return { steps = {
   start = { next = "each", foreach = "n", function(self)
     self.n, self.bytes, self.floats = 2, "\0\255PNG", ffi.new("float[2]", { 1, -2 })
     self.t, self.truth, self.long = { a = 1 }, true, ("z"):rep(3000000)
+    self.none, self.many = ffi.new("double[?]", 0), ffi.new("int32_t[?]", 700001)
+    for i = 0, 700000 do self.many[i] = i end
   end },
   each = { next = "join" },
   join = function(self, inputs) self.word = "end" end,
@@ -317,6 +319,11 @@ return { steps = {
   equal(support.decode(got("1/start/truth")), true)
   equal(got("last/word"), "end")
   equal(#got("last/start/long"), 3000000)
+  equal(got("last/start/none"), "")
+  local many = got("last/start/many")
+  equal({ #many, many:sub(-4), many:sub(1048577, 1048580) }, { 2800004, "\96\174\10\0", "\0\0\4\0" })
+  w:expect(0, "get", "last/start/many", "-o", "file")
+  equal(w:read("file") == many, true)
   w:expect(0, "get", "last/start/bytes", "-o", "file")
   equal(w:read("file"), "\0\255PNG")
   equal(w:expect(0, "get", "last/start/bytes", "-o", "-").out, "\0\255PNG")

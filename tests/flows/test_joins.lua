@@ -134,6 +134,39 @@ return { name = "Inputs", steps = {
   equal(w:tasks("last/slow")[1].artifacts.t, { 1 }, "what an input gave and was changed")
 end)
 
+test("a field of an input is read without the others, however large these are", function(w)
+  w:write("fields.lua", [[
+local function work(n)
+  return { next = "join", function(self)
+    self.n, self.text, self.list = n, ("x"):rep(4000000) .. n, {}
+    for i = 1, 200000 do self.list[i] = i / 7 end
+  end }
+end
+local function grown(read)
+  collectgarbage() collectgarbage "stop"
+  local before = collectgarbage "count"
+  read()
+  return collectgarbage "count" - before
+end
+return { steps = {
+  start = { next = { "a", "b" } },
+  a = work(1),
+  b = work(2),
+  join = { next = "finish", function(self, inputs)
+    self.small = grown(function() self.sum = inputs.a.n + inputs[2].n + #inputs:collect "n" end)
+    self.large = grown(function() self.chars, self.elements = #inputs.b.text, #inputs.b.list end)
+  end },
+  finish = function(self)
+    self.still_small = grown(function() self.sum = self.sum + self.small end)
+  end,
+} }]])
+  w:run("fields.lua")
+  local found = w:artifacts("last/join")
+  equal({ found.sum, found.chars, found.elements }, { 5, 4000001, 200000 })
+  equal({ found.small < 100, found.large > 5000 }, { true, true }) -- in KB
+  equal(w:artifacts("last/finish").still_small < 100, true)
+end)
+
 test("a false artifact is collected, not defaulted", function(w)
   w:write("false.lua", [[
 return { params = { n = { default = 3 } }, steps = {

@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 
 static void check_bytes(const lf_bytes *b, const char *wanted, size_t size)
 {
@@ -328,6 +329,20 @@ TEST(large_memory_is_as_good_as_small)
     CHECK_MEM(copy->data, b.data, SIZE);
     lf_buf_free(copy);
     lf_bytes_fini(&b);
+}
+
+TEST(a_buffer_of_one_owner_becomes_plain_memory)
+{
+    static const size_t sizes[] = {0, 1, 100, 100000};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        lf_buf *buf = lf_buf_new(sizes[i]);
+        for (size_t at = 0; at < sizes[i]; at++)
+            buf->data[at] = (uint8_t)(at * 7);
+        uint8_t *plain = lf_buf_release(buf);
+        for (size_t at = 0; at < sizes[i]; at++)
+            CHECK_INT(plain[at], (uint8_t)(at * 7));
+        free(plain);
+    }
 }
 
 static void *own_for_a_while(void *payload)
