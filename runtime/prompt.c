@@ -16,39 +16,55 @@
 
 #define NEVER "1000000000" /* ms, and of processor time */
 
-enum { DEAF_SECONDS = 1, SOON = 10000 /* µs */ };
+enum { DEAF_SECONDS = 1, TICK = 10000 /* µs */ };
 
 static lua_State *volatile evaluating;
 static volatile sig_atomic_t interrupts; /* since the call began */
 static volatile sig_atomic_t unheard;    /* whether any of them is */
 static struct timespec asked;            /* when the first of those came */
 static struct itimerval clock_before;    /* the profiler's, when the call began */
+static struct sigaction profiler;        /* what has SIGPROF while we do not ask */
 
-/* Whether the profiler, whoever uses it, has SIGPROF: else that would end the process. */
-static bool has_profiler(void)
+static void raise_interrupted(lua_State *L, lua_Debug *about);
+
+/* ---- asking, by signals ---- */
+
+static void set_hook(void)
 {
-    struct sigaction now;
-    return sigaction(SIGPROF, NULL, &now) == 0 && now.sa_handler != SIG_DFL;
+    lua_sethook(evaluating, raise_interrupted, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
 }
 
+/* Asks until it is heard: whatever LuaJIT is about when a signal comes, it may write over
+ * the hook, and overhear the profiler. */
+static void on_tick(int signal_number)
+{
+    set_hook();
+    profiler.sa_handler(signal_number);
+}
+
+/* Without a profiler, which a script may have stopped, the signal would end the process. */
+static void start_ticking(void)
+{
+    struct sigaction now, ours = {.sa_handler = on_tick, .sa_flags = SA_RESTART};
+    sigemptyset(&ours.sa_mask);
+    if (sigaction(SIGPROF, NULL, &now) != 0 || (now.sa_flags & SA_SIGINFO) != 0 ||
+        now.sa_handler == SIG_DFL || now.sa_handler == SIG_IGN || now.sa_handler == on_tick)
+        return;
+    profiler = now;
+    sigaction(SIGPROF, &ours, NULL);
+    static const struct timeval tick = {.tv_usec = TICK};
+    setitimer(ITIMER_PROF, &(struct itimerval){tick, tick}, NULL);
+}
+
+/* With both signals held back. */
 static void stop_asking(lua_State *L)
 {
-    setitimer(ITIMER_PROF, &clock_before, NULL);
+    struct sigaction now;
+    if (sigaction(SIGPROF, NULL, &now) == 0 && now.sa_handler == on_tick) {
+        setitimer(ITIMER_PROF, &clock_before, NULL);
+        sigaction(SIGPROF, &profiler, NULL);
+    }
     lua_sethook(L, NULL, 0, 0);
-}
-
-/* The hook. What is evaluated may catch the error of the first interrupt; that of the second
- * comes again wherever it was caught. */
-static void raise_interrupted(lua_State *L, lua_Debug *about)
-{
-    (void)about;
-    unheard = 0;
-    if (interrupts == 1)
-        stop_asking(L);
-    luaL_where(L, 0); /* a hook has no frame of its own */
-    lua_pushliteral(L, "interrupted");
-    lua_concat(L, 2);
-    lua_error(L);
 }
 
 /* Whether Lua, being in C, has not heard of an interrupt for long. */
@@ -61,7 +77,6 @@ static bool is_deaf(void)
     return now.tv_sec - asked.tv_sec > DEAF_SECONDS;
 }
 
-/* Asks until it is heard: the profiler overhears its signal while memory is collected. */
 static void on_interrupt(int signal_number)
 {
     if (is_deaf()) {
@@ -71,15 +86,40 @@ static void on_interrupt(int signal_number)
     }
     interrupts++;
     unheard = 1;
-    lua_sethook(evaluating, raise_interrupted, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
-    if (has_profiler()) {
-        static const struct timeval soon = {.tv_usec = SOON};
-        setitimer(ITIMER_PROF, &(struct itimerval){soon, soon}, NULL);
-    }
+    set_hook();
+    start_ticking();
 }
 
-/* SIGINT is let in, which an open editor holds back.
- * Nothing of Lua runs between the call's end and the hook's. */
+/* ---- hearing ---- */
+
+static sigset_t asking_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGPROF);
+    return set;
+}
+
+/* The hook. What is evaluated may catch the error of the first interrupt; that of the second
+ * comes again wherever it was caught. */
+static void raise_interrupted(lua_State *L, lua_Debug *about)
+{
+    (void)about;
+    sigset_t asking = asking_signals(), mask;
+    pthread_sigmask(SIG_BLOCK, &asking, &mask);
+    unheard = 0;
+    if (interrupts <= 1)
+        stop_asking(L);
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    luaL_where(L, 0); /* a hook has no frame of its own */
+    lua_pushliteral(L, "interrupted");
+    lua_concat(L, 2);
+    lua_error(L);
+}
+
+/* SIGINT is let in, which an open editor holds back. Nothing of Lua runs between the call's
+ * end and the hook's. */
 static int prompt_call(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TFUNCTION);
@@ -91,21 +131,23 @@ static int prompt_call(lua_State *L)
     getitimer(ITIMER_PROF, &clock_before);
     struct sigaction action = {.sa_handler = on_interrupt}, before;
     sigemptyset(&action.sa_mask);
+    sigaddset(&action.sa_mask, SIGPROF);
     if (sigaction(SIGINT, &action, &before) != 0)
         return luaL_error(L, "cannot watch signals: %s", strerror(errno));
-    sigset_t interrupt, mask;
-    sigemptyset(&interrupt);
-    sigaddset(&interrupt, SIGINT);
-    pthread_sigmask(SIG_UNBLOCK, &interrupt, &mask);
+    sigset_t asking = asking_signals(), mask, ignored;
+    pthread_sigmask(SIG_UNBLOCK, &asking, &mask);
     int status = lua_pcall(L, 0, LUA_MULTRET, 1);
-    pthread_sigmask(SIG_SETMASK, &mask, NULL);
-    sigaction(SIGINT, &before, NULL);
-    if (lua_gethook(L) == raise_interrupted)
+    pthread_sigmask(SIG_BLOCK, &asking, &ignored);
+    if (interrupts > 0)
         stop_asking(L);
+    sigaction(SIGINT, &before, NULL);
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
     lua_pushboolean(L, status == 0);    /* handler, results…, ok */
     lua_replace(L, 1);
     return lua_gettop(L);
 }
+
+/* ---- the module ---- */
 
 static void take_no_sample(void *payload, lua_State *L, int samples, int vm_state)
 {

@@ -33,6 +33,7 @@ typedef struct editor {
     History *history;
     int complete;     /* what Tab calls, in the registry */
     sigset_t outside; /* the signals that are held back anyway */
+    struct sigaction on_interrupt; /* what was done before it was opened */
     /* While a line is read: */
     lua_State *L;
     const char *prompt;
@@ -222,12 +223,33 @@ static int editor_remember(lua_State *L)
 
 /* ---- opening and closing ---- */
 
+/* From here on until the editor is closed. It has a handler even if it was ignored, since what
+ * is ignored is not held back but lost. */
+static void hold_interrupts(editor *ed)
+{
+    sigset_t interrupt;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &interrupt, &ed->outside);
+    struct sigaction action = {.sa_handler = on_signal};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, &ed->on_interrupt);
+}
+
+/* Undoes hold_interrupts. One that came too late to be heard is forgotten. */
+static void let_interrupts(const editor *ed)
+{
+    sigaction(SIGINT, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+    sigaction(SIGINT, &ed->on_interrupt, NULL);
+    pthread_sigmask(SIG_SETMASK, &ed->outside, NULL);
+}
+
 static void close_editor(lua_State *L, editor *ed)
 {
     luaL_unref(L, LUA_REGISTRYINDEX, ed->complete);
     if (ed->el != NULL) {
         el_end(ed->el);
-        pthread_sigmask(SIG_SETMASK, &ed->outside, NULL);
+        let_interrupts(ed);
     }
     if (ed->history != NULL)
         history_end(ed->history);
@@ -255,15 +277,6 @@ static void know_characters(void)
         setlocale(LC_CTYPE, "C.UTF-8");
 }
 
-/* From here on until the editor is closed. */
-static void hold_interrupts(editor *ed)
-{
-    sigset_t interrupt;
-    sigemptyset(&interrupt);
-    sigaddset(&interrupt, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &interrupt, &ed->outside);
-}
-
 static bool furnish(editor *ed)
 {
     EditLine *el = ed->el;
@@ -276,7 +289,8 @@ static bool furnish(editor *ed)
     ok = ok && el_set(el, EL_PROMPT, prompt_of) == 0;
     ok = ok && el_set(el, EL_HIST, history, ed->history) == 0;
     ok = ok && el_set(el, EL_EDITOR, "emacs") == 0;
-    ok = ok && el_set(el, EL_ADDFN, "luaflow-complete", "Completes names", on_tab) == 0;
+    /* el_set would copy the names and never free them. */
+    ok = ok && el_wset(el, EL_ADDFN, L"luaflow-complete", L"Completes names", on_tab) == 0;
     ok = ok && el_set(el, EL_BIND, "^I", "luaflow-complete", NULL) == 0;
     ok = ok && el_set(el, EL_BIND, "^R", "em-inc-search-prev", NULL) == 0;
     ok = ok && el_set(el, EL_BIND, "^W", "ed-delete-prev-word", NULL) == 0;
