@@ -123,14 +123,18 @@ local function load_flow(flow, with)
   return core.load(flow, with)
 end
 
-local function core_options(options, is_unheard)
+-- Whether somebody hears of a run that is waited for.
+local function is_heard(options) return options.on_event ~= nil or live.audience ~= nil end
+
+local function core_options(options, waits)
+  local audience = waits and live.audience or {}
   return {
     values = options.params, seed = options.seed,
     origin = options.origin_run_id, step = options.step,
     max_workers = options.max_workers, max_num_splits = options.max_num_splits,
-    progress_after = options.progress_after,
+    progress_after = options.progress_after or audience.progress_after,
     tags = tags_of(options), keep_going = options.keep_going, run_id_file = options.run_id_file,
-    unheard = is_unheard,
+    unheard = waits and not is_heard(options),
   }
 end
 
@@ -143,11 +147,11 @@ local function begin_run(flow, options, begin, waits)
   local store
   store, message, code = stores.open {
     directory = options.store, create = true, executable = options.executable,
-    wait_for_host = options.wait_for_host or waits and options.on_event ~= nil,
+    wait_for_host = options.wait_for_host or waits and is_heard(options),
   }
   if store == nil then return nil, message, code end
   local handle
-  handle, message, code = begin(store.runtime, loaded, core_options(options, waits and options.on_event == nil))
+  handle, message, code = begin(store.runtime, loaded, core_options(options, waits))
   local name = loaded:describe().name
   loaded:close()
   if handle == nil then return nil, message, code end
@@ -159,6 +163,11 @@ end
 local function begin_new(runtime, flow, options) return runtime:start(flow, options) end
 local function begin_again(runtime, flow, options) return runtime:resume(flow, options) end
 
+local function wait_for(run, flow)
+  if live.audience then return live.audience.attend(run, flow) end
+  return run:wait()
+end
+
 -- The same, and waits for its end.
 local function complete(verb, flow, options, begin)
   options = options or {}
@@ -169,7 +178,7 @@ local function complete(verb, flow, options, begin)
   if wrong then error(wrong, 3) end
   local run, message, code = begin_run(flow, options, begin, true)
   if run == nil then return nil, message, code end
-  local ok, failure = pcall(run.wait, run)
+  local ok, failure = pcall(wait_for, run, flow)
   if not ok then
     run:cancel() -- whoever waited for it is gone
     error(failure, 0)

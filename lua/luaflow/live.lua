@@ -8,6 +8,10 @@ local live = {}
 local Live = {}
 Live.__index = Live
 
+--- Who shows the runs of luaflow.run and luaflow.resume until they end, as a prompt does; else they
+--- are just waited for: { attend = function(run, flow), progress_after = }.
+live.audience = nil
+
 -- All listeners hear an event, whatever becomes of one; the first error ends what delivers.
 local function tell(listeners, event)
   local failed, failure = false, nil

@@ -16,6 +16,23 @@ describe("luaflow in a host", function()
       assert.equal("<run Quick/1 done>", tostring(run))
     end)
 
+    it("leaves the waiting to who shows runs", function()
+      local live, seen = require "luaflow.live", {}
+      live.audience = { attend = function(run, flow)
+        seen.flow = flow
+        run:on(function(event) seen[#seen + 1] = event.event end)
+        run:wait()
+      end }
+      local path = hosted.flow(hosted.QUICK)
+      local ok, run = pcall(luaflow.run, path)
+      live.audience = nil
+      assert.is_true(ok)
+      assert.equal("done", run.status)
+      assert.equal(path, seen.flow)
+      assert.equal("run_started task_started line", table.concat(seen, " ", 1, 3))
+      assert.equal("run_finished", seen[#seen])
+    end)
+
     it("gives a run that failed, too", function()
       local path = hosted.flow [[return { steps = { start = function() error "no luck" end } }]]
       local run = assert(luaflow.run(path))
@@ -38,6 +55,28 @@ describe("luaflow in a host", function()
       assert.truthy(message:find("'n' takes a number, not 'many'", 1, true))
       assert.equal("usage", code)
       assert.truthy(select(2, luaflow.run(path, { params = { m = 1 } })):find("'m'", 1, true))
+    end)
+
+    it("runs a table, checked like a file", function()
+      local factor = 3
+      local flow = { name = "Table", steps = {
+        start = { next = "each", foreach = "n", function(self) self.n = { 1, 2 } end },
+        each = { next = "finish", function(self) self.x = self.input * factor end },
+        finish = function(self, inputs)
+          self.all = inputs:collect "x"
+          self.number = luaflow.current.run_id
+        end,
+      } }
+      assert.is_true(luaflow.check(flow))
+      local run = assert(luaflow.run(flow))
+      assert.same({ 3, 6 }, run.data.all)
+      assert.equal(1, run.data.number)
+      assert.equal("<run Table/1 done>", tostring(run))
+      assert.equal(4, luaflow.resume(flow).counts.reused)
+      local none, message, code = luaflow.run { name = "Empty", steps = {} }
+      assert.is_nil(none)
+      assert.truthy(message:find("Empty: the flow has no step 'start'", 1, true))
+      assert.equal("flow", code)
     end)
 
     it("is nil and why where it cannot start", function()
