@@ -10,7 +10,7 @@
 ---       nodes={ { kind="table", values={ [key] = plain value }, links={ { key, node }, … },
 ---                 metatable=node, class=name },              -- class: the table is its metatable
 ---               { kind="function", code=, cells={ cell, … } },
----               { kind="named", module=, field=, where= },   -- a library's, or a required module's
+---               { kind="named", module=, field=, title= },   -- a library's, or a required module's
 ---               { kind="array", value= }, { kind="type", name= }, { kind="globals" }, … } }
 ---
 --- The first node is the flow. It is never stored: a LuaJIT that loads bytecode must trust it.
@@ -286,9 +286,10 @@ function Packer:describe(node, value, trail)
     node.kind, self.words[#self.words + 1] = "globals", "_G"
     return
   end
-  node.kind, node.module, node.field, node.where = "named", name.module, name.field, complaint(trail)
+  node.kind, node.module, node.field, node.title = "named", name.module, name.field, title(trail)
   if name.module ~= "_G" then self.words[#self.words + 1] = name.module end
-  self.words[#self.words + 1] = name.field or not STANDARD[name.module] and "require" or nil
+  if not STANDARD[name.module] then self.words[#self.words + 1] = "require" end
+  self.words[#self.words + 1] = name.field
 end
 
 local function sorted_names(t)
@@ -374,26 +375,29 @@ local Unpacker = {}
 Unpacker.__index = Unpacker
 
 --- The thing that a node names, as this state has it.
+--- @return any value, string? message  nil when it does not have it
 local function find_named(node)
   local ok, module = pcall(globals.require, node.module)
   if not ok then
-    error(("%s is of module '%s', which is not found there: %s"):format(node.where, node.module, module), 0)
+    return nil, ("%s goes to workers by its name, but module '%s' is not found there: %s"):format(node.title,
+      node.module, module)
   end
   local value = module
-  if node.field then value = module[node.field] end
+  if node.field then value = type(module) == "table" and module[node.field] or nil end
   if value == nil then
-    error(("%s is '%s' of module '%s', which does not have it there; use what the module itself defines"):format(
-      node.where, node.field, node.module), 0)
+    return nil, ("%s goes to workers by its name, but module '%s' has no '%s' there; use what the module itself "
+      .. "defines"):format(node.title, node.module, node.field)
   end
   return value
 end
 
---- Finds what tasks share, once per state, as the modules themselves are loaded.
+--- Finds what tasks share, once per state, as the modules themselves are loaded. What is missing is
+--- missed by those steps alone that need it: a host may add modules to some states and not to others.
 function Unpacker:find_all()
-  self.shared = {}
+  self.shared, self.missing = {}, {}
   for number, node in ipairs(self.parcel.nodes) do
     if node.kind == "named" then
-      self.shared[number] = find_named(node)
+      self.shared[number], self.missing[number] = find_named(node)
     elseif node.kind == "type" then
       self.shared[number] = ffi.typeof(node.name)
     end
@@ -457,6 +461,7 @@ function Unpacker:plan(root)
   while queue[at] do
     local number = queue[at]
     local kind = parcel.nodes[number].kind
+    if self.missing[number] then error(self.missing[number], 0) end
     if kind == "function" then
       self:plan_function(plan, number, follow)
     elseif kind == "table" then

@@ -121,8 +121,9 @@ LUAFLOW_API int luaflow_flow_load_string(const char *source, size_t size, const 
  *
  * The flow's name is the table's, else `name`; where that is NULL, the base name of the file in
  * which its first step's function stands, or PromptFlow. What is stored as the run's source is the
- * text of the functions, as far as Lua knows it. The state is furnished (see luaflow_furnish) and
- * not needed afterwards. On its thread.  [-0, +0, never raises] */
+ * text of the functions, as far as Lua knows it; to resume it, give a table or a file with steps of
+ * the same names. The state is furnished (see luaflow_furnish) and not needed afterwards. On its
+ * thread.  [-0, +0, never raises] */
 LUAFLOW_API int luaflow_flow_load_lua(struct lua_State *L, int index, const char *name,
                                       const luaflow_flow_options *options, luaflow_flow **out,
                                       luaflow_error *err);

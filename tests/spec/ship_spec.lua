@@ -338,8 +338,8 @@ describe("a flow given as a table", function()
       local phantom = package.loaded.shipped_phantom
       local f = phantom.f
       local message = refused_step(function() return f end)
-      assert.matches("^Shipped: step 'a' cannot be sent to a worker: its upvalue 'f' is of module 'shipped_phantom', "
-        .. "which is not found there: ", message)
+      assert.matches("^Shipped: upvalue 'f' of step 'a' goes to workers by its name, but module 'shipped_phantom' is "
+        .. "not found there: module 'shipped_phantom' not found:", message)
       package.loaded.shipped_phantom = nil
     end)
 
@@ -347,7 +347,8 @@ describe("a flow given as a table", function()
       local json = require "luaflow.json"
       json.added = function() end
       local added = json.added
-      assert.matches("its upvalue 'added' is 'added' of module 'luaflow.json', which does not have it there;",
+      assert.matches("^Shipped: upvalue 'added' of step 'a' goes to workers by its name, but module 'luaflow.json' has "
+        .. "no 'added' there; use what the module itself defines",
         refused_step(function() return added end))
       json.added = nil
     end)
