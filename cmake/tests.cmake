@@ -118,6 +118,7 @@ endif()
 
 if(NOT LUAFLOW_SANITIZE)
   luaflow_test(layers style 10 ${LUAJIT} ${CMAKE_SOURCE_DIR}/tests/layers ${CMAKE_SOURCE_DIR}/runtime)
-  luaflow_test(luacheck style 60 ${LUACHECK} --quiet --no-color lua flows tests tests/layers tests/bench/run tests/prove/run cmake/embed.lua)
+  luaflow_test(manners style 10 ${LUAJIT} ${CMAKE_SOURCE_DIR}/tests/manners ${CMAKE_SOURCE_DIR}/runtime)
+  luaflow_test(luacheck style 60 ${LUACHECK} --quiet --no-color lua flows tests tests/layers tests/manners tests/bench/run tests/prove/run cmake/embed.lua)
   include(cmake/bench.cmake)
 endif()

@@ -33,6 +33,15 @@ void lf_flow_free(lf_flow *f)
     free(f);
 }
 
+void lf_flow_close(lf_flow *f)
+{
+    if (f == NULL)
+        return;
+    lf_state_free(f->L);
+    f->L = NULL;
+    lf_flow_free(f);
+}
+
 const char *lf_flow_name(const lf_flow *f) { return f->name; }
 const char *lf_flow_path(const lf_flow *f) { return f->path; }
 const lf_graph *lf_flow_graph(const lf_flow *f) { return f->graph; }

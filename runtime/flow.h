@@ -44,6 +44,11 @@ int lf_flow_known(const lf_flow_told *told, lf_flow **out, luaflow_error *err);
 lf_flow *lf_flow_ref(lf_flow *f); /* another owner */
 void lf_flow_free(lf_flow *f);    /* an owner less; accepts NULL */
 
+/* An owner less, on the loader's thread: the private state is closed at once, so that what a host
+ * has put there ends where it began. Who holds the flow still can do all but what is the
+ * loader's. Accepts NULL. */
+void lf_flow_close(lf_flow *f);
+
 const char *lf_flow_name(const lf_flow *f);
 const char *lf_flow_path(const lf_flow *f);
 const lf_graph *lf_flow_graph(const lf_flow *f);

@@ -134,7 +134,7 @@ int lf_flow_push_shipped(lua_State *L, const lf_flow *f, luaflow_error *err)
         lua_pop(L, 1);
         return rc;
     }
-    lua_pushboolean(L, L == f->L); /* where the flow is looked at, all of it is needed */
+    lua_pushboolean(L, f->description.size == 0); /* while the flow is looked at, all of it is needed */
     lua_call(L, 2, 1);
     return LUAFLOW_OK;
 }

@@ -42,7 +42,7 @@ static int wrap_flow(int rc, lf_flow *flow, luaflow_flow **out, luaflow_error *e
         return rc;
     luaflow_flow *f = malloc(sizeof *f);
     if (f == NULL) {
-        lf_flow_free(flow);
+        lf_flow_close(flow);
         return lf_fail_memory(err);
     }
     f->flow = flow;
@@ -111,7 +111,7 @@ void luaflow_flow_close(luaflow_flow *f)
 {
     if (f == NULL)
         return;
-    lf_flow_free(f->flow);
+    lf_flow_close(f->flow);
     free(f);
 }
 
