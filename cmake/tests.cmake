@@ -1,6 +1,6 @@
 # What ctest runs. Labels: unit (C rooms), spec (the Lua library), flows (whole runs of
 # the command), fuzz (bytes that somebody else made), crash (stores whose disk fails), prove (a
-# few cases of what ./dev prove does at length), install (what others find installed), style (the
+# few cases of what ./dev prove does at length), install (what others find installed), examples, style (the
 # source itself).
 
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
@@ -104,14 +104,17 @@ if(TARGET luaflow AND NOT LUAFLOW_SANITIZE)
   endforeach()
 endif()
 
-# What was installed, as others find it.
+# What was installed, as others find it, and the examples.
 if(TARGET shared)
   file(GLOB files CONFIGURE_DEPENDS tests/install/test_*.lua)
-  foreach(file IN LISTS files)
+  file(GLOB more CONFIGURE_DEPENDS tests/examples/test_*.lua)
+  foreach(file IN LISTS files more)
     cmake_path(GET file STEM name)
     string(REPLACE test_ "" name ${name})
-    luaflow_test(install/${name} install 120 ${LUAJIT} ${file})
-    set_property(TEST install/${name} APPEND PROPERTY ENVIRONMENT LUAFLOW=$<TARGET_FILE:luaflow>
+    cmake_path(GET file PARENT_PATH kind)
+    cmake_path(GET kind FILENAME kind)
+    luaflow_test(${kind}/${name} ${kind} 120 ${LUAJIT} ${file})
+    set_property(TEST ${kind}/${name} APPEND PROPERTY ENVIRONMENT LUAFLOW=$<TARGET_FILE:luaflow>
       LUAFLOW_BUILD=${CMAKE_BINARY_DIR} CC=${CMAKE_C_COMPILER} $<$<BOOL:${CMAKE_CXX_COMPILER}>:CXX=${CMAKE_CXX_COMPILER}>)
   endforeach()
 endif()
@@ -119,6 +122,6 @@ endif()
 if(NOT LUAFLOW_SANITIZE)
   luaflow_test(layers style 10 ${LUAJIT} ${CMAKE_SOURCE_DIR}/tests/layers ${CMAKE_SOURCE_DIR}/runtime)
   luaflow_test(manners style 10 ${LUAJIT} ${CMAKE_SOURCE_DIR}/tests/manners ${CMAKE_SOURCE_DIR}/runtime)
-  luaflow_test(luacheck style 60 ${LUACHECK} --quiet --no-color lua flows tests tests/layers tests/manners tests/bench/run tests/prove/run cmake/embed.lua)
+  luaflow_test(luacheck style 60 ${LUACHECK} --quiet --no-color lua flows examples tests tests/layers tests/manners tests/bench/run tests/prove/run cmake/embed.lua)
   include(cmake/bench.cmake)
 endif()
