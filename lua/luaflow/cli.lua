@@ -34,6 +34,7 @@ local COMMANDS = {
   { "tag", "add, remove or list tags of a run" },
   { "verify", "read everything stored and say what is damaged" },
   { "prune", "delete old runs and what no other run needs" },
+  { "repl", "a LuaJIT prompt with luaflow loaded" },
   { "version", "show the versions of luaflow and its libraries" },
 }
 
