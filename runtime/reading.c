@@ -302,7 +302,8 @@ static int gather_passed(lf_view *v, uint32_t run, const lf_task_record *of, pas
     return LUAFLOW_OK;
 }
 
-/* The records of the attempts before the last, for free(). */
+/* The records of the attempts before the last, for free(), also after a failure. There is room for
+ * those that were found, however many the task tells of. */
 static int read_attempts(lf_view *v, uint32_t run, uint32_t number, const lf_task_record *task,
                          lf_task_record **out, luaflow_error *err)
 {
@@ -310,17 +311,29 @@ static int read_attempts(lf_view *v, uint32_t run, uint32_t number, const lf_tas
         run = task->origin_run;
         number = task->origin_task;
     }
-    *out = calloc(task->attempt + (size_t)1, sizeof **out);
-    int rc = *out == NULL ? lf_fail_memory(err) : LUAFLOW_OK;
-    for (uint32_t i = 0; rc == LUAFLOW_OK && i < task->attempt; i++)
+    int rc = LUAFLOW_OK;
+    size_t room = 0;
+    for (uint32_t i = 0; rc == LUAFLOW_OK && i < task->attempt; i++) {
+        if (i == room) {
+            room = room == 0 ? 4 : 2 * room;
+            lf_task_record *grown = realloc(*out, room * sizeof *grown);
+            if (grown == NULL)
+                return lf_fail_memory(err);
+            *out = grown;
+        }
         rc = lf_view_attempt(v, run, number, i, &(*out)[i], err);
+        if (rc == LUAFLOW_ENOTFOUND)
+            rc = lf_fail(err, LUAFLOW_ESTORE,
+                         "attempt %u of task %u of run %u is lost; run luaflow verify", (unsigned)i,
+                         (unsigned)number, (unsigned)run);
+    }
     return rc;
 }
 
-static luaflow_task_info *task_block(const lf_task_record *task, const lf_task_record *before,
-                                     lf_slice step, lf_slice path, const passed *list, size_t n)
+static luaflow_task_info *task_block(const lf_task_record *task, size_t n_parents,
+                                     const lf_task_record *before, lf_slice step, lf_slice path,
+                                     const passed *list, size_t n)
 {
-    size_t n_parents = (size_t)lf_parents_count(task->parents);
     size_t text = step.size + path.size + task->message.size + task->traceback.size + 4;
     for (size_t i = 0; i < n; i++)
         text += list[i].name.size + 1;
@@ -379,9 +392,12 @@ static int read_task(lf_view *v, uint32_t run, uint32_t number, luaflow_task_inf
     lf_task_record *before = NULL;
     passed *list = NULL;
     size_t n = 0;
+    uint32_t n_parents;
     int rc = lf_view_run(v, run, &record, &state, err);
     if (rc == LUAFLOW_OK)
         rc = lf_view_task(v, run, number, &task, err);
+    if (rc == LUAFLOW_OK)
+        rc = lf_view_parents(v, run, number, &task, &n_parents, err);
     if (rc == LUAFLOW_OK)
         rc = lf_description_read(v, &record, &names, err);
     if (rc != LUAFLOW_OK)
@@ -397,7 +413,8 @@ static int read_task(lf_view *v, uint32_t run, uint32_t number, luaflow_task_inf
     if (rc == LUAFLOW_OK && step_text != NULL) {
         lf_path_format(&path, step_text, task.place);
         *out = path.failed ? NULL
-                           : task_block(&task, before, step, lf_slice_of(path.data, path.size), list, n);
+                           : task_block(&task, n_parents, before, step,
+                                        lf_slice_of(path.data, path.size), list, n);
     } else {
         *out = NULL;
     }

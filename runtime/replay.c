@@ -108,7 +108,7 @@ typedef struct scan {
     size_t n_bytes;
     bool *checked;         /* by step of the origin: that it fits */
     uint32_t *parents;
-    uint64_t parents_room;
+    uint32_t parents_room;
 } scan;
 
 static bool is_taken(const scan *s, uint32_t number)
@@ -135,11 +135,11 @@ static bool take(scan *s, uint32_t number)
 static int look_at_parents(scan *s, uint32_t number, const lf_task_record *task, bool *all,
                            luaflow_error *err)
 {
-    uint64_t n = lf_parents_count(task->parents);
+    uint32_t n;
+    int rc = lf_view_parents(s->view, s->replay->origin, number, task, &n, err);
     *all = true;
-    if (n >= number || (n == 0 && task->parents.size > 0))
-        return lf_fail(err, LUAFLOW_ESTORE, "the record of task %u of run %u is damaged; run luaflow verify",
-                       number, s->replay->origin);
+    if (rc != LUAFLOW_OK)
+        return rc;
     if (n > s->parents_room) {
         free(s->parents);
         s->parents_room = 0;
@@ -148,7 +148,7 @@ static int look_at_parents(scan *s, uint32_t number, const lf_task_record *task,
         s->parents_room = n;
     }
     lf_parents_get(task->parents, s->parents);
-    for (uint64_t i = 0; *all && i < n; i++)
+    for (uint32_t i = 0; *all && i < n; i++)
         *all = is_taken(s, s->parents[i]);
     return LUAFLOW_OK;
 }

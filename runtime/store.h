@@ -61,6 +61,11 @@ int lf_view_task(lf_view *v, uint32_t run, uint32_t task, lf_task_record *out, l
 int lf_view_attempt(lf_view *v, uint32_t run, uint32_t task, uint32_t attempt, lf_task_record *out,
                     luaflow_error *err);
 
+/* How many parents `of`, the record of a task of a run that is there, tells of. LUAFLOW_ESTORE when
+ * they cannot be so many: each has a lower number, and a record. */
+int lf_view_parents(lf_view *v, uint32_t run, uint32_t task, const lf_task_record *of, uint32_t *n,
+                    luaflow_error *err);
+
 /* If `*task`, a record of run `*run`, is of a reused task, puts the record of where it ran, and
  * that run, in their place: it tells what the task left. */
 int lf_view_resolve(lf_view *v, uint32_t *run, lf_task_record *task, luaflow_error *err);

@@ -33,6 +33,21 @@ int lf_view_attempt(lf_view *v, uint32_t run, uint32_t task, uint32_t attempt, l
     return rc;
 }
 
+int lf_view_parents(lf_view *v, uint32_t run, uint32_t task, const lf_task_record *of, uint32_t *n,
+                    luaflow_error *err)
+{
+    uint64_t told = lf_parents_count(of->parents);
+    MDB_stat all;
+    *n = 0;
+    int rc = mdb_stat(v->txn, v->store->table[LF_TASKS], &all);
+    if (rc != 0)
+        return lf_view_fail(v, rc, err);
+    if (told >= task || told > all.ms_entries || (told == 0 && of->parents.size > 0))
+        return lf_damage_fail(v, err, "the record of task %u of run %u", task, run);
+    *n = (uint32_t)told;
+    return LUAFLOW_OK;
+}
+
 int lf_view_resolve(lf_view *v, uint32_t *run, lf_task_record *task, luaflow_error *err)
 {
     if (!(task->flags & LF_TASK_REUSED))

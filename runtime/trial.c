@@ -34,8 +34,8 @@ static uint32_t step_now(const trial *t, const lf_task_record *record)
     return LF_NONE;
 }
 
-/* The first element of a task's place that is left when `skip` foreaches are taken off from
- * the outside; 0 when there are not so many. */
+/* The index of a task's place in the foreach of this depth, counted from the outside; 0 when there
+ * are not so many. */
 static uint32_t index_at(lf_slice place, uint32_t skip)
 {
     lf_reader r = lf_reader_of(place.data, place.size);
@@ -47,29 +47,33 @@ static uint32_t index_at(lf_slice place, uint32_t skip)
     return 0;
 }
 
+/* In how many foreaches a task at this place stands. */
 static uint32_t depth_of(lf_slice place)
 {
     uint32_t depth = 0;
-    while (index_at(place, depth) > 0)
-        depth++;
+    lf_reader r = lf_reader_of(place.data, place.size);
+    while (r.at < r.end)
+        depth += !(lf_read_varint(&r) & 1);
     return depth;
 }
 
 /* ---- climbing from a task to those it came from ---- */
 
+/* Puts its first parent in the place of task `*number`, whose record is `of`; 0 when it has none. */
 static int first_parent(const trial *t, const lf_task_record *of, uint32_t *number, luaflow_error *err)
 {
-    uint64_t n = lf_parents_count(of->parents);
+    uint32_t n;
+    int rc = lf_view_parents(t->view, t->facts->run, *number, of, &n, err);
     *number = 0;
-    if (n == 0)
-        return LUAFLOW_OK;
+    if (rc != LUAFLOW_OK || n == 0)
+        return rc;
     uint32_t *all = malloc(n * sizeof *all);
     if (all == NULL)
         return lf_fail_memory(err);
-    bool ok = lf_parents_get(of->parents, all);
-    *number = ok ? all[0] : 0;
+    lf_parents_get(of->parents, all);
+    *number = all[0];
     free(all);
-    return ok ? LUAFLOW_OK : damaged(t, err);
+    return LUAFLOW_OK;
 }
 
 /* Climbs from `*record` to the nearest task before it for which `wanted` holds. */
@@ -126,7 +130,7 @@ static int make_splits(const trial *t, lf_slice place, lf_task_record record, ui
         if (rc != LUAFLOW_OK)
             break;
         split->step = step_now(t, &record);
-        if (index_at(place, depth) > split->list.size)
+        if (index_at(place, depth) == 0 || index_at(place, depth) > split->list.size)
             rc = damaged(t, err);
         if (outermost != NULL) {
             outermost->up = split;
@@ -147,9 +151,9 @@ static int make_splits(const trial *t, lf_slice place, lf_task_record record, ui
 /* ---- what it reads ---- */
 
 /* Of a task with one parent: a stand-in for that. */
-static int give_parent(trial *t, const lf_task_record *record, luaflow_error *err)
+static int give_parent(trial *t, const lf_task_record *record, uint32_t number, luaflow_error *err)
 {
-    uint32_t number, run = t->facts->run;
+    uint32_t run = t->facts->run;
     lf_task_record parent;
     int rc = first_parent(t, record, &number, err);
     if (rc != LUAFLOW_OK || number == 0)
@@ -176,17 +180,20 @@ static int give_inputs(trial *t, lf_task_record record, uint32_t number, luaflow
     if (join == NULL)
         return lf_fail_memory(err);
     t->task->join = join;
-    join->n = (uint32_t)lf_parents_count(record.parents);
-    join->numbers = malloc((join->n + 1) * sizeof *join->numbers);
+    uint32_t n;
+    int rc = lf_view_parents(t->view, t->facts->run, number, &record, &n, err);
+    if (rc != LUAFLOW_OK)
+        return rc;
+    join->n = n;
+    join->numbers = malloc(((size_t)n + 1) * sizeof *join->numbers);
     if (join->numbers == NULL)
         return lf_fail_memory(err);
-    if (!lf_parents_get(record.parents, join->numbers))
-        return damaged(t, err);
+    lf_parents_get(record.parents, join->numbers);
     if (join->n == 0)
         return lf_fail(err, LUAFLOW_EUSAGE,
                        "task %u of run %u joined an empty foreach; try a task that had inputs", number,
                        t->facts->run);
-    int rc = climb(t, &record, &number, is_joined_by, t->task->step, err);
+    rc = climb(t, &record, &number, is_joined_by, t->task->step, err);
     join->step = rc == LUAFLOW_OK ? step_now(t, &record) : 0;
     return rc;
 }
@@ -235,7 +242,7 @@ static int fill(trial *t, const char *step, uint32_t number, luaflow_error *err)
     if (rc != LUAFLOW_OK)
         return rc;
     return lf_graph_step(t->graph, now)->is_join ? give_inputs(t, record, number, err)
-                                                 : give_parent(t, &record, err);
+                                                 : give_parent(t, &record, number, err);
 }
 
 int lf_trial_new(lf_store *s, lf_facts *facts, const lf_graph *graph, const char *step,
