@@ -181,8 +181,8 @@ static int fail_make(const char *dir, const char *parent, int rc, luaflow_error 
     case ENOENT:
     case ENOTDIR:
         return lf_fail(err, LUAFLOW_ESTORE,
-                       "cannot make the store %s: there is no directory %s; make it first", dir,
-                       parent);
+                       "cannot make the store %s: %s is no directory; name another place with --store",
+                       dir, parent);
     case EACCES:
     case EPERM:
     case EROFS:
@@ -209,6 +209,24 @@ static char *parent_of(const char *dir)
     return slash == dir ? strdup("/") : strndup(dir, (size_t)(slash - dir));
 }
 
+/* Makes the directory and those above it, each safe before what goes into it. 0 or an errno. */
+static int make_directory(const char *dir)
+{
+    if (mkdir(dir, 0777) != 0 && errno != ENOENT)
+        return errno == EEXIST ? 0 : errno;
+    char *parent = parent_of(dir);
+    int rc = parent == NULL ? ENOMEM : 0;
+    if (rc == 0 && access(dir, F_OK) != 0) {
+        rc = strcmp(parent, dir) == 0 ? ENOENT : make_directory(parent);
+        if (rc == 0 && mkdir(dir, 0777) != 0 && errno != EEXIST)
+            rc = errno;
+    }
+    if (rc == 0)
+        rc = sync_directory(parent);
+    free(parent);
+    return rc;
+}
+
 /* Builds the store beside its place and renames it there. Somebody who was faster wins:
  * that is no failure, there is a store now. `dir` has no slash at its end. */
 static int make_store(const char *dir, luaflow_error *err)
@@ -219,6 +237,10 @@ static int make_store(const char *dir, luaflow_error *err)
         return lf_fail_memory(err);
     }
     int rc = mkdtemp(aside) != NULL ? 0 : errno;
+    if (rc == ENOENT && (rc = make_directory(parent)) == 0) {
+        memset(aside + strlen(aside) - 6, 'X', 6);
+        rc = mkdtemp(aside) != NULL ? 0 : errno;
+    }
     if (rc == 0) {
         rc = make_files(aside);
         if (rc == 0 && rename(aside, dir) != 0)

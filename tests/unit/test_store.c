@@ -263,11 +263,23 @@ TEST(without_create_a_missing_store_is_not_found_and_not_made)
     drop_place();
 }
 
-TEST(a_missing_parent_is_named)
+TEST(missing_parents_are_made)
 {
+    lf_store *s;
     fresh_place();
     strcat(dir, "/deep/er");
-    check_refuses(true, LUAFLOW_ESTORE, "/s/deep; make it first");
+    CHECK_INT(lf_store_open(dir, true, &s, NULL), LUAFLOW_OK);
+    lf_store_close(s);
+    shell("test -d '%s'", dir);
+    drop_place();
+}
+
+TEST(a_parent_that_is_no_directory_is_named)
+{
+    fresh_place();
+    shell("touch '%s'", dir);
+    strcat(dir, "/er");
+    check_refuses(true, LUAFLOW_ESTORE, "/s/er: Not a directory");
     drop_place();
 }
 
