@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 TEST(options_start_out_empty_and_know_their_size)
 {
@@ -36,6 +37,51 @@ TEST(the_version_is_told_in_words_and_in_numbers)
     CHECK_STR(luaflow_version(), words);
 }
 
+/* Where the example of the header has its store and its flow. */
+static char store[64], titles[64];
+
+static void complain(const char *text) { fail_msg("%s", text); }
+
+TEST(the_example_in_the_header_does_what_it_says)
+{
+    char base[] = "/tmp/test_header.XXXXXX", line[96];
+    CHECK(mkdtemp(base) != NULL);
+    snprintf(store, sizeof store, "%s/s", base);
+    snprintf(titles, sizeof titles, "%s/titles.lua", base);
+    FILE *file = fopen(titles, "w");
+    CHECK(file != NULL);
+    fputs("return { steps = { start = function(self) self.results = 'x' end } }", file);
+    fclose(file);
+
+    luaflow_error err = LUAFLOW_ERROR_INIT;
+    luaflow_options open = LUAFLOW_OPTIONS_INIT;
+    luaflow *rt = NULL;
+    luaflow_flow *flow = NULL;
+    luaflow_run *run = NULL;
+    void *bytes = NULL;
+    size_t size = 0;
+    open.store = store;
+    open.create = true;
+    int rc = luaflow_open(&open, &rt, &err);
+    if (rc == LUAFLOW_OK)
+        rc = luaflow_flow_load(titles, NULL, &flow, &err);
+    if (rc == LUAFLOW_OK)
+        rc = luaflow_start(rt, flow, NULL, &run, &err);
+    if (rc == LUAFLOW_OK && luaflow_wait(run, -1))
+        rc = luaflow_run_artifact(run, "results", &bytes, &size, &err);
+    if (rc != LUAFLOW_OK)
+        complain(luaflow_error_text(&err));
+    CHECK_INT(size, 2);
+    CHECK_MEM(bytes, "\xa1x", 2);
+    luaflow_free(bytes);
+    luaflow_run_close(run);
+    luaflow_flow_close(flow);
+    luaflow_close(rt);
+    luaflow_error_clear(&err);
+    snprintf(line, sizeof line, "rm -rf '%s'", base);
+    CHECK_INT(system(line), 0);
+}
+
 TEST(success_is_zero_and_every_error_is_negative)
 {
     CHECK_INT(LUAFLOW_OK, 0);
@@ -56,6 +102,7 @@ TEST(everything_the_header_names_is_there)
         (void (*)(void))luaflow_error_set,
         (void (*)(void))luaflow_flow_load,
         (void (*)(void))luaflow_flow_load_string,
+        (void (*)(void))luaflow_flow_load_lua,
         (void (*)(void))luaflow_flow_describe,
         (void (*)(void))luaflow_flow_params,
         (void (*)(void))luaflow_flow_close,

@@ -1742,6 +1742,60 @@ TEST(what_a_task_passes_on_without_having_written_it_is_inherited)
     drop_runtime(rt);
 }
 
+/* Reads a run that is under way, until it ends. */
+static void *read_along(void *payload)
+{
+    luaflow *rt = payload;
+    for (int status = LUAFLOW_RUNNING; status == LUAFLOW_RUNNING;) {
+        luaflow_run_info *info = NULL;
+        luaflow_task_info *task = NULL;
+        luaflow_log *log = NULL;
+        uint64_t numbers[50], id;
+        size_t n = 0, size, n_runs;
+        void *bytes = NULL;
+        if (luaflow_run_read(rt, 1, &info, NULL) != LUAFLOW_OK ||
+            luaflow_runs_list(rt, NULL, NULL, 0, &id, 1, &n_runs, NULL) != LUAFLOW_OK || n_runs != 1 ||
+            luaflow_tasks_list(rt, 1, "a", false, 0, numbers, 50, &n, NULL) != LUAFLOW_OK)
+            return "a run could not be read";
+        status = info->status;
+        luaflow_free(info);
+        for (size_t i = 0; i < n; i++) {
+            if (luaflow_task_read(rt, 1, numbers[i], &task, NULL) != LUAFLOW_OK ||
+                luaflow_artifact_read(rt, 1, numbers[i], "x", &bytes, &size, NULL) != LUAFLOW_OK ||
+                luaflow_log_read(rt, 1, numbers[i], &log, NULL) != LUAFLOW_OK || log->n_entries != 1)
+                return "a task could not be read";
+            luaflow_free(task);
+            luaflow_free(bytes);
+            luaflow_free(log);
+        }
+    }
+    return NULL;
+}
+
+TEST(many_threads_may_read_while_the_host_polls)
+{
+    enum { READERS = 3 };
+    luaflow *rt = fresh_runtime();
+    pthread_t readers[READERS];
+    void *wrong;
+    luaflow_flow *f = flow_of(WIDE("40", "print('here') self.x = ('x'):rep(500) " NAP("5")));
+    luaflow_run *r = start_with(rt, f, plain);
+    for (int i = 0; i < READERS; i++)
+        CHECK_INT(pthread_create(&readers[i], NULL, read_along, rt), 0);
+    while (luaflow_run_status(r) == LUAFLOW_RUNNING) {
+        luaflow_poll(rt, 0.001);
+        usleep(1000);
+    }
+    for (int i = 0; i < READERS; i++) {
+        CHECK_INT(pthread_join(readers[i], &wrong), 0);
+        if (wrong != NULL)
+            fail_msg("%s", (const char *)wrong);
+    }
+    luaflow_run_close(r);
+    luaflow_flow_close(f);
+    drop_runtime(rt);
+}
+
 TEST(what_a_run_was_for_is_read_from_its_last_task)
 {
     luaflow *rt = fresh_runtime();
