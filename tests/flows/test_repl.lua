@@ -142,15 +142,18 @@ test("Ctrl-C at the prompt drops what was typed", function(w)
   t:leave()
 end)
 
+-- ThreadSanitizer keeps a signal to itself until the program calls something.
+local hears_in_loops = support.shell("grep -c __tsan_init " .. support.command) == "0"
+local function test_loop(...) if hears_in_loops then test(...) end end
+
 for what, code in pairs {
   ["an empty loop"] = "while true do end",
   ["a loop that is compiled"] = "x = 0 for i = 1, math.huge do x = x + i end",
   ["a loop that makes garbage"] = "while true do x = { {}, {} } end",
   ["a recursion"] = "function f(n) return n > 0 and f(n - 1) + 1 or 0 end while true do f(50) end",
   ["a coroutine"] = "coroutine.wrap(function() while true do end end)()",
-  ["a wait for input"] = "assert(io.read())",
 } do
-  test("Ctrl-C ends " .. what, function(w)
+  test_loop("Ctrl-C ends " .. what, function(w)
     local t = open(w)
     t:enter(code)
     support.sleep(0.1) -- let it be compiled
@@ -161,7 +164,24 @@ for what, code in pairs {
   end)
 end
 
-test("a second Ctrl-C ends also what catches the error of the first", function(w)
+test("Ctrl-C ends a wait for input, and for a run", function(w)
+  w:write("held.lua", [=[return { steps = { start = function()
+    while not io.open("go") do os.execute("sleep 0.01") end end } }]=])
+  local t = open(w)
+  t:enter("assert(io.read())")
+  t:type(CTRL_C)
+  t:expect("interrupted", "\n> ")
+  t:enter("run = luaflow.start('held.lua')", "> ")
+  t:enter("run:wait()")
+  t:type(CTRL_C)
+  t:expect("interrupted", "\n> ")
+  t:enter("run.status", '"running"\n', "> ")
+  w:write("go", "")
+  t:enter("run:wait()", "true\n", "> ")
+  t:leave()
+end)
+
+test_loop("a second Ctrl-C ends also what catches the error of the first", function(w)
   local t = open(w)
   t:enter("while true do pcall(function() while true do end end) end")
   t:type(CTRL_C)
@@ -174,7 +194,7 @@ test("a second Ctrl-C ends also what catches the error of the first", function(w
   t:leave()
 end)
 
-test("Ctrl-C before the prompt has begun to evaluate is not lost", function(w)
+test_loop("Ctrl-C before the prompt has begun to evaluate is not lost", function(w)
   local t = open(w)
   for _ = 1, 5 do
     t:type("while true do end\n")
@@ -185,10 +205,28 @@ test("Ctrl-C before the prompt has begun to evaluate is not lost", function(w)
   t:leave()
 end)
 
+local function pid_of(t)
+  t:enter([=[io.open("/proc/self/stat"):read("*n")]=], "\n> ")
+  return t:screen():match("\n(%d+)\n> $")
+end
+
+test("a line goes on after the prompt was stopped, or its window changed", function(w)
+  local t = open(w)
+  local pid = pid_of(t)
+  for _, signals in ipairs { "-WINCH %s", "-STOP %s; kill -CONT %s" } do
+    t:type("1 + ")
+    t:expect("1 + ")
+    w:shell("kill " .. signals:gsub("%%s", pid))
+    t:expect("1 + ") -- drawn anew
+    t:type("1\n")
+    t:expect("2\n", "> ")
+  end
+  t:leave()
+end)
+
 test("a prompt that is told to end gives the terminal back", function(w)
   local t = open(w)
-  t:enter([=[io.open("/proc/self/stat"):read("*n")]=], "\n> ")
-  w:shell("kill -TERM " .. t:screen():match("\n(%d+)\n> $"))
+  w:shell("kill -TERM " .. pid_of(t))
   equal(t:code(), 130)
 end)
 
