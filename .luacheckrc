@@ -9,5 +9,9 @@ ignore = {
 
 files["tests/spec"] = { std = "+busted" }
 
+-- Each is run by a host that has a global of its own.
+files["examples/love"] = { std = "+love" }
+files["examples/neovim"] = { globals = { "vim" } }
+
 -- Only says what there is.
 files["lua/library"] = { ignore = { "212", "241" } }
