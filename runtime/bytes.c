@@ -4,8 +4,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 int lf_slice_compare(lf_slice a, lf_slice b)
 {
@@ -23,18 +21,6 @@ bool lf_parts_have(lf_parts p, size_t at, lf_slice piece)
     if (first == piece.size)
         return true;
     return memcmp(p.rest.data + (at + first - p.head.size), piece.data + first, piece.size - first) == 0;
-}
-
-enum { MUCH = 4 << 20 }; /* has a large page in it, wherever it begins */
-
-void lf_memory_hint(void *memory, size_t size)
-{
-    if (size < MUCH)
-        return;
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t from = ((uintptr_t)memory + page - 1) / page * page, to = (uintptr_t)memory + size;
-    /* A kernel without large pages refuses, and that is all right. */
-    (void)madvise((void *)from, to - from, MADV_HUGEPAGE);
 }
 
 void lf_bytes_fini(lf_bytes *b)
@@ -62,7 +48,6 @@ uint8_t *lf_bytes_grow(lf_bytes *b, size_t n)
         }
         b->data = data;
         b->room = room;
-        lf_memory_hint(data, room);
     }
     return b->data + b->size;
 }
@@ -165,7 +150,6 @@ lf_buf *lf_buf_new(size_t size)
     lf_buf *buf = malloc(sizeof *buf + size);
     if (buf == NULL)
         return NULL;
-    lf_memory_hint(buf, sizeof *buf + size);
     atomic_init(&buf->refs, 1);
     buf->size = size;
     return buf;

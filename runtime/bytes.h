@@ -39,10 +39,6 @@ static inline size_t lf_parts_size(lf_parts p) { return p.head.size + p.rest.siz
 /* Whether `piece` is what they have from `at` on; it is no longer than that. */
 bool lf_parts_have(lf_parts p, size_t at, lf_slice piece);
 
-/* Tells the kernel that so much memory will be written in one go, if it is much: to get it in
- * large pages costs a third of what single ones do. Changes nothing but that. */
-void lf_memory_hint(void *memory, size_t size);
-
 /* ---- writing ---- */
 
 /* Zeroed memory is an empty one. Once memory ran out `failed` is set, and

@@ -246,7 +246,6 @@ static int put_chunks(lf_write *w, const lf_entry_key *k, lf_slice bytes, bool *
         int rc = reserve(w, &chunk, size, &to, err);
         if (rc != LUAFLOW_OK)
             return rc;
-        lf_memory_hint(to, size);
         memcpy(to, left.data, size);
         left = lf_slice_of(left.data + size, left.size - size);
         pending += size;

@@ -316,21 +316,6 @@ TEST(bytes_in_two_places_are_compared_as_one)
     CHECK(lf_parts_have(lf_parts_of(lf_slice_of("xyz", 3)), 1, lf_slice_of("yz", 2)));
 }
 
-TEST(large_memory_is_as_good_as_small)
-{
-    enum { SIZE = 9 << 20 };
-    lf_bytes b = {0};
-    for (int i = 0; i < SIZE / 4; i++)
-        lf_bytes_put(&b, &i, sizeof i);
-    lf_buf *copy = lf_buf_copy(b.data, b.size);
-    CHECK_INT(copy->size, SIZE);
-    CHECK_MEM(copy->data, b.data, SIZE);
-    lf_memory_hint(copy, sizeof *copy + SIZE);
-    CHECK_MEM(copy->data, b.data, SIZE);
-    lf_buf_free(copy);
-    lf_bytes_fini(&b);
-}
-
 TEST(a_buffer_of_one_owner_becomes_plain_memory)
 {
     static const size_t sizes[] = {0, 1, 100, 100000};
