@@ -6,11 +6,6 @@ local target = {}
 
 local EFLOW = -3
 
-local function check_sentence(text)
-  assert(type(text) == "string" and #text > 10, "no sentence")
-  assert(not text:find("traceback", 1, true) and not text:find "luaflow[/.]%w+:%d" and not text:find "%%[sd]", text)
-end
-
 --- The text that makes a value in a flow file; nil for what has none.
 local function literal(value, depth)
   if type(value) == "number" then
@@ -36,6 +31,13 @@ local function literal(value, depth)
   return table.concat(parts)
 end
 
+--- A format that was not filled in is told from what is the user's, which is shown as it is.
+local function check_sentence(text, raw)
+  assert(type(text) == "string" and #text > 10, "no sentence")
+  assert(not text:find("traceback", 1, true) and not text:find "luaflow[/.]%w+:%d", text)
+  assert(not text:find "%%[sd]" or literal(raw, 0):find("%", 1, true), text)
+end
+
 function target.flow(raw)
   local ok, normal, problems, functions = pcall(flow.normalise, raw, "flows/f.lua", "f")
   if not ok then
@@ -44,10 +46,10 @@ function target.flow(raw)
   end
   assert(type(normal) == "table" and type(functions.steps) == "table" and type(functions.defaults) == "table")
   for _, problem in ipairs(problems) do
-    check_sentence(problem.sentence)
+    check_sentence(problem.sentence, raw)
     assert(problem.where == nil or type(problem.where) == "string")
   end
-  if #problems > 0 then check_sentence(flow.report(problems, "flows/f.lua")) end
+  if #problems > 0 then check_sentence(flow.report(problems, "flows/f.lua"), raw) end
 end
 
 target.value = function(value)
@@ -63,7 +65,7 @@ function target.flow(raw)
   if count % 50 ~= 0 then return end
   local code, message = fuzz.load("return " .. literal(raw, 0))
   assert(code == 0 or code == EFLOW, message)
-  if code ~= 0 then check_sentence(message) end
+  if code ~= 0 then check_sentence(message, raw) end
 end
 
 return target
