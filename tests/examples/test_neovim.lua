@@ -33,8 +33,8 @@ local function neovim(w, script)
     function status() return vim.g.luaflow_status end
     function quickfix() return vim.fn.getqflist({ title = 0, items = 0 }) end
   ]] .. script .. " out:close()")
-  tree.sh(w, tree.plainly(("HOME='%s' LUA_CPATH='%s/?.so' timeout -k 5 60 nvim --headless --clean "
-    .. "--cmd 'set rtp+=%s/examples/neovim' -c 'luafile script.lua' -c 'qall!'")
+  tree.sh(w, tree.plainly(("LUAFLOW_STORE=.luaflow HOME='%s' LUA_CPATH='%s/?.so' "
+    .. "timeout -k 5 60 nvim --headless --clean --cmd 'set rtp+=%s/examples/neovim' -c 'luafile script.lua' -c 'qall!'")
     :format(w.dir, module, support.root)))
   return w:read("said")
 end
