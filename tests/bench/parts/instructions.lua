@@ -24,10 +24,11 @@ local function count_resume(n)
   return kit.command_instructions("resume", kit.flows .. "each.lua", "finish", "--max-workers", 1, "--quiet")
 end
 
+local function count_check(n) return kit.command_instructions("run", shapes.write_chain(n), "--dry-run") end
+
 local function count_chain(n)
-  local flow = shapes.write_chain(n)
   kit.fresh_store()
-  return kit.command_instructions("run", flow, "--max-workers", 1, "--quiet")
+  return kit.command_instructions("run", shapes.write_chain(n), "--max-workers", 1, "--quiet")
 end
 
 local function count_pipeline(chunk)
@@ -59,7 +60,9 @@ return {
     local least = each(count_pipeline(256), FEW, MANY)
     add(figures, "run a task of a foreach, beside a pipeline", each(count_run, FEW, MANY), least)
     add(figures, "resume a task of a foreach, beside a pipeline that runs it", each(count_resume, FEW, MANY), least)
-    add(figures, "run a step of a chain, beside a pipeline", each(count_chain, SHORT, LONG),
+    local loading = each(count_check, SHORT, LONG)
+    add(figures, "load and check a step", loading)
+    add(figures, "run a step of a chain that is checked, beside a pipeline", each(count_chain, SHORT, LONG) - loading,
       each(count_pipeline(1), SHORT, LONG))
     count_values(figures)
   end,
