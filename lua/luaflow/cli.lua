@@ -80,6 +80,11 @@ end
 --- The store of this command: --store, else that of everybody.
 function cli.store_directory(args) return args.store or require("luaflow.stores").default() end
 
+--- Tells what the library has warned of and was not told yet.
+function cli.tell_warnings(rt)
+  for warning in rt.warning, rt do cli.warn("luaflow: warning: " .. warning .. "\n") end
+end
+
 --- Opens the store, with further `options` of core.open.
 --- @return userdata? runtime, string? message, string? code
 function cli.open(args, options)
@@ -91,8 +96,7 @@ function cli.open(args, options)
   if rt == nil and code == "notfound" then
     return nil, ("there is no store at %s; 'luaflow run' makes one, --store names another"):format(directory), code
   end
-  local warning = rt and rt:warning()
-  if warning then cli.warn("luaflow: warning: " .. warning .. "\n") end
+  if rt then cli.tell_warnings(rt) end
   return rt, message, code
 end
 
@@ -101,6 +105,7 @@ function cli.with_store(args, body)
   local rt, message, code = cli.open(args)
   if rt == nil then return nil, message, code end
   local ok, status, why, kind = pcall(body, rt)
+  cli.tell_warnings(rt)
   rt:close()
   if not ok then error(status, 0) end
   return status, why, kind

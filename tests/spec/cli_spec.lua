@@ -99,9 +99,19 @@ end)
 
 describe("a store that other machines may share", function()
   it("is warned of once, and used", function()
-    world.warning = "the store s is on NFS"
+    world.warnings = { "the store s is on NFS" }
     local code, _, complaint = luaflow "runs"
     assert.same({ 0, "luaflow: warning: the store s is on NFS\n" }, { code, complaint })
+  end)
+end)
+
+describe("what goes wrong beside a run", function()
+  it("is warned of when it has ended", function()
+    world.warns_later = { "cannot start worker 3", "no process can be made ready" }
+    local code, _, complaint = luaflow "run f.lua"
+    assert.same(0, code)
+    assert.truthy(complaint:find("luaflow: warning: cannot start worker 3\n" ..
+      "luaflow: warning: no process can be made ready\n", 1, true), complaint)
   end)
 end)
 

@@ -160,6 +160,7 @@ local function start(options)
   world.on_poll = function()
     if world.is_stuck and not world.is_cancelled then return end
     status = world.is_cancelled and "interrupted" or world.ends or "done"
+    world.warnings = world.warns_later
     options.on_event { event = "run_started", run = 3, time = 1 }
     for _, event in ipairs(world.events or {}) do options.on_event(event) end
     options.on_event { event = "run_finished", run = 3, time = 1.5, status = status,
@@ -175,7 +176,7 @@ local function start(options)
   }
 end
 
-function rt.warning() return world.warning end
+function rt.warning() return table.remove(world.warnings or {}, 1) end
 
 function rt:start(_, options)
   world.started = "start"

@@ -370,6 +370,15 @@ describe("luaflow.core", function()
       assert.are.equal(fd, rt:fd())
     end)
 
+    it("tells what the library warns of, once", function()
+      local rt = open()
+      assert.is_nil(rt:warning())
+      assert(rt:start(flow_of [[return { steps = { start = function() for i = 1, 70000 do print(i) end end } }]]))
+      while rt:run(1).status == "running" do os.execute("sleep 0.01") end
+      assert.truthy(rt:warning():find("events of run 1 are dropped", 1, true))
+      assert.is_nil(rt:warning())
+    end)
+
     it("needs a name, and says when it is not there", function()
       assert.has_error(function() core.open {} end, "option 'store' must name the store's directory")
       local rt, message, code = core.open { store = directory .. "/none" }

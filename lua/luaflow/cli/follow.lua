@@ -76,6 +76,7 @@ function follow.run(args, create, start)
   end
   wait(rt, handle, shown)
   shown:close()
+  cli.tell_warnings(rt)
   local status = exit_code(handle)
   handle:close()
   rt:close()
