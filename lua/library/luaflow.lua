@@ -294,7 +294,7 @@ function Run:cancel() end
 ---@return string? message
 function Run:on(listener) end
 
----A descriptor that is readable when events wait.
+---A descriptor that is readable when events wait. Runs of a store share it: watch it once.
 ---@return integer? fd
 ---@return string? message
 function Run:fd() end

@@ -317,7 +317,7 @@ function run_methods:on(listener)
   return self
 end
 
---- A descriptor that is readable when events wait to be delivered.
+--- A descriptor that is readable when events wait to be delivered. Runs of a store share it.
 --- @return number? fd, string? message, string? code
 function run_methods:fd()
   if self._live == nil then return not_live(self, "waited for") end

@@ -6,6 +6,8 @@ local support = require "support"
 
 local screen = {}
 
+local DUMP = "screen/Xvfb_screen0"
+
 local Screen = {}
 Screen.__index = Screen
 
@@ -26,13 +28,15 @@ function screen.open(w, width, height)
   return setmetatable({ w = w, pid = w:read("xvfb.pid"):match("%d+"), display = ":" .. number }, Screen)
 end
 
+--- Ends it, and returns when it has taken its file away.
 function Screen:close()
   self.w:shell("kill " .. self.pid)
+  support.wait_for("Xvfb to end", function() return self.w:read(DUMP) == nil end)
 end
 
 --- What is on it now: a function that gives red, green and blue of the pixel at x, y from 0.
 function Screen:look()
-  local dump = self.w:read("screen/Xvfb_screen0")
+  local dump = self.w:read(DUMP)
   local from = header_field(dump, HEADER_SIZE) + header_field(dump, COLOURS) * 12
   local line = header_field(dump, BYTES_PER_LINE)
   support.equal(header_field(dump, BITS_PER_PIXEL), 32)

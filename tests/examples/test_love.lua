@@ -70,31 +70,50 @@ local function is_same(look, picture)
   return true
 end
 
--- Starts it and comes back at once.
-local function love(w, on, flow)
+-- Starts it with arguments, calls `body` with its screen, and closes its window. Gives its exit code.
+local function with_love(w, arguments, body)
   local prefix = tree.install(w)
   local module = tree.directory(tree.find(w, prefix, "luaflow.so"))
-  w:shell(("( %s DISPLAY=%s LIBGL_ALWAYS_SOFTWARE=1 HOME='%s' XDG_DATA_HOME='%s/data' LUA_CPATH='%s/?.so' "
-    .. "timeout -k 5 60 love '%s/examples/love' '%s' >love.log 2>&1 </dev/null & )")
-    :format(tree.plainly(""), on.display, w.dir, w.dir, module, support.root, flow))
+  local on = screen.open(w, WIDTH, HEIGHT)
+  w:write("love.sh", ([[
+    export DISPLAY=%s LIBGL_ALWAYS_SOFTWARE=1 HOME="$PWD" XDG_DATA_HOME="$PWD/data" LUA_CPATH='%s/?.so'
+    timeout -k 5 60 love '%s/examples/love' %s &
+    echo $! >pid
+    wait $!
+    echo $? >code
+  ]]):format(on.display, module, support.root, arguments))
+  w:shell(("(%s >love.log 2>&1 </dev/null &)"):format(tree.plainly("sh love.sh")))
+  local ok, message = pcall(body, on)
+  w:shell("kill -TERM $(cat pid)")
+  w:write("go", "")
+  local code = support.wait_for("LÖVE to end", function() return (w:read("code") or ""):match("^(%d+)\n") end)
+  on:close()
+  check(ok, tostring(message) .. "\n" .. w:read("love.log"))
+  return tonumber(code)
 end
 
+-- The store of the game, once it has started.
+local function store_of(w) return w.dir .. "/data/love/luaflow-bake/bake/.luaflow" end
+
 test("LÖVE shows a bar that grows while the picture is baked, then the picture", function(w)
-  local on = screen.open(w, WIDTH, HEIGHT)
-  local ok, message = pcall(function()
-    love(w, on, held_bake(w))
+  with_love(w, held_bake(w), function(on)
     support.wait_for("half of a bar", function() return is_half_full(on:look()) end)
     w:write("go", "")
-    local store = w.dir .. "/data/love/luaflow-bake/bake/.luaflow"
     support.wait_for("the artifact", function()
-      return w:luaflow("get", "last/image", "--store", store, "-o", "again.png").code == 0
+      return w:luaflow("get", "last/image", "--store", store_of(w), "-o", "again.png").code == 0
     end)
     local picture = pixels_of(w:read("again.png"))
     support.wait_for("the picture", function() return is_same(on:look(), picture) end)
-    equal(w:json("runs", "--store", store).runs[1].status, "done")
+    equal(w:json("runs", "--store", store_of(w)).runs[1].status, "done")
   end)
-  on:close()
-  check(ok, tostring(message) .. "\n" .. (w:read("love.log") or ""))
+end)
+
+test("the game finds flows/bake.lua, and can be left while that runs", function(w)
+  local code = with_love(w, "", function(on)
+    support.wait_for("the beginning of a bar", function() return is_bright(on:look(), 45, HEIGHT / 2) end)
+  end)
+  equal(code, 0)
+  equal(w:json("runs", "--store", store_of(w)).runs[1].status, "interrupted")
 end)
 
 support.done()

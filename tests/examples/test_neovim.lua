@@ -32,7 +32,10 @@ local function neovim(w, script)
     end
     function status() return vim.g.luaflow_status end
     function quickfix() return vim.fn.getqflist({ title = 0, items = 0 }) end
-  ]] .. script .. " out:close()")
+    local ok, problem = pcall(function() ]] .. script .. [[ end)
+    if not ok then say(problem) end
+    out:close()
+  ]])
   tree.sh(w, tree.plainly(("LUAFLOW_STORE=.luaflow HOME='%s' LUA_CPATH='%s/?.so' "
     .. "timeout -k 5 60 nvim --headless --clean --cmd 'set rtp+=%s/examples/neovim' -c 'luafile script.lua' -c 'qall!'")
     :format(w.dir, module, support.root)))
@@ -73,6 +76,21 @@ test("a failure is a place to go to, and so is what is wrong with a flow", funct
   ]])
   matches(said, "^fails.lua 3 too hot\nwrong.lua cannot start\nwrong.lua 2 .-missing.-\n"
     .. "nowhere.lua cannot start cannot read nowhere.lua: .-\n$")
+end)
+
+test("two flows run at once, each with a list of its own", function(w)
+  w:write("held.lua", HELD)
+  w:write("quick.lua", 'return { steps = { start = function() print "quick" end } }')
+  equal(neovim(w, [[
+    vim.cmd "LuaflowRun held.lua"
+    vim.cmd "LuaflowRun quick.lua"
+    io.open("go", "w"):close()
+    wait_for("the second", function() return #quickfix().items == 1 end)
+    say(quickfix().title)
+    vim.cmd "colder"
+    wait_for("the first", function() return #quickfix().items == 4 end)
+    say(quickfix().title)
+  ]]), "LuaflowRun quick.lua\nLuaflowRun held.lua\n")
 end)
 
 test("the editor can be left while a flow runs, which is then resumed from the command line", function(w)

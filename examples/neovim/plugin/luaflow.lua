@@ -7,27 +7,39 @@ local luaflow -- required by the first command: the editor starts as fast as wit
 
 local BUDGET = 0.002 -- seconds that luaflow may have at a time
 
-local function show_status(...)
-  vim.g.luaflow_status = string.format(...)
-  vim.cmd "redrawstatus!"
+local function set_status(...) vim.g.luaflow_status = string.format(...) end
+
+-- A new quickfix list: a function that adds text to it, whatever list is shown by then. Lines
+-- "FILE:LINE: MESSAGE" become places to go to.
+local function new_list(title)
+  vim.fn.setqflist({}, " ", { title = title })
+  local id = vim.fn.getqflist({ id = 0 }).id
+  return function(text)
+    vim.fn.setqflist({}, "a", { id = id, lines = vim.split(text, "\n"), efm = "%f:%l: %m" })
+  end
 end
 
--- Lines "FILE:LINE: MESSAGE" become places to go to.
-local function add_to_quickfix(text)
-  vim.fn.setqflist({}, "a", { lines = vim.split(text, "\n"), efm = "%f:%l: %m" })
-end
+local going_on = {} -- how many runs have events to come, by the descriptor that tells of them
 
--- Calls `deliver` in the editor's main loop whenever `run` has events, until it has ended. Here
--- libuv waits for the descriptor; until its events are taken it stays readable, so it is not
--- watched in the meantime.
-local function watch(run, deliver)
-  local handle = vim.loop.new_poll(run:fd())
+-- Delivers events in the editor's main loop whenever `run` has some, until it has ended. The runs of
+-- a store share a descriptor, which libuv watches once; it stays readable until the events are taken,
+-- so it is not watched in the meantime.
+local function watch(run)
+  local fd = run:fd()
+  going_on[fd] = (going_on[fd] or 0) + 1
+  run:on(function(event)
+    if event.event == "run_finished" then going_on[fd] = going_on[fd] - 1 end
+  end)
+  if going_on[fd] > 1 then return end
+  local handle = vim.loop.new_poll(fd)
   local function wait()
     handle:start("r", function()
       handle:stop()
       vim.schedule(function()
-        deliver()
-        if run.finished then handle:close() else wait() end
+        wait()
+        luaflow.poll(BUDGET)
+        vim.cmd "redrawstatus!"
+        if going_on[fd] == 0 then handle:close() end
       end)
     end)
   end
@@ -36,11 +48,11 @@ end
 
 local function start(file)
   luaflow = luaflow or require "luaflow"
-  vim.fn.setqflist({}, " ", { title = "LuaflowRun " .. file })
+  local add_to_list = new_list("LuaflowRun " .. file)
   local run, problem = luaflow.start(file)
   if not run then
-    add_to_quickfix(problem)
-    return show_status("%s cannot start", file)
+    set_status("%s cannot start", file)
+    return add_to_list(problem)
   end
   local started, done = 0, 0
   run:on(function(event)
@@ -49,16 +61,14 @@ local function start(file)
     elseif event.event == "task_finished" then
       done = done + 1
     elseif event.event == "line" then
-      add_to_quickfix(event.text)
+      add_to_list(event.text)
     elseif event.event == "task_failed" then
-      add_to_quickfix(event.message)
+      add_to_list(event.message)
     end
+    set_status("%s %s %d/%d", run.pathspec, event.status or "running", done, started)
   end)
-  watch(run, function()
-    run:poll(BUDGET)
-    show_status("%s %s %d/%d", run.pathspec, run.status, done, started)
-  end)
-  show_status("%s %s", run.pathspec, run.status)
+  watch(run)
+  set_status("%s running", run.pathspec)
 end
 
 vim.api.nvim_create_user_command("LuaflowRun", function(command) start(command.args) end,
