@@ -16,6 +16,10 @@ enum { GROUP_TASKS = 16384, GROUP_BYTES = 64 << 20 };
  * rounds of calls, of which each has so many. */
 enum { PATIENCE_US = 2000, CALLS = 64 };
 
+/* A commit costs the same for one task as for hundreds. So the first after a quiet time is at once,
+ * and the next takes what comes within so long of it, unless that is much already. */
+enum { PACE_US = 4000, ENOUGH_TASKS = 256, ENOUGH_BYTES = 1 << 20 };
+
 struct lf_writer {
     pthread_t thread;
     lf_store *store;
@@ -28,6 +32,7 @@ struct lf_writer {
     uint64_t n_tasks, n_bytes;
     lf_facts **touched;  /* runs whose state it has to put */
     uint32_t n_touched, touched_room;
+    uint64_t committed;     /* the tick when the last commit was done */
     lf_bytes record, counts;
     uint32_t *numbers;
     uint32_t numbers_room;
@@ -385,6 +390,7 @@ static void commit_group(lf_writer *w, luaflow_error *err)
     w->txn = NULL;
     w->n_touched = 0;
     w->n_tasks = w->n_bytes = 0;
+    w->committed = lf_tick_us();
     send_home(w, err->code == LUAFLOW_OK ? NULL : err);
     luaflow_error_clear(err);
 }
@@ -484,6 +490,37 @@ static void wait_for_mail(const lf_writer *w)
     }
 }
 
+/* Whether all that has come is batches with few tasks and small values. */
+static bool are_few(lf_queue *letters)
+{
+    uint64_t tasks = 0, bytes = 0;
+    for (lf_node *n = letters->head; n != NULL; n = n->next) {
+        if (letter_of(n)->kind != LF_LETTER_BATCH)
+            return false;
+        const lf_batch *b = batch_of(letter_of(n));
+        tasks += b->n;
+        bytes += b->arena.size;
+        for (uint32_t i = 0; i < b->n_held; i++)
+            if (b->held[i].own)
+                bytes += ENOUGH_BYTES; /* a value of its own is worth a commit */
+    }
+    return tasks < ENOUGH_TASKS && bytes < ENOUGH_BYTES;
+}
+
+/* Lets batches gather that come right after a commit; whatever else comes ends that. */
+static void gather(lf_writer *w, lf_queue *letters)
+{
+    uint64_t until = w->committed + PACE_US, now;
+    while ((now = lf_tick_us()) < until && are_few(letters)) {
+        struct pollfd boxes[] = {{.fd = lf_mailbox_fd(w->box), .events = POLLIN},
+                                 {.fd = lf_mailbox_fd(w->calls), .events = POLLIN}};
+        struct timespec left = {0, (long)(until - now) * 1000};
+        if (ppoll(boxes, 2, &left, NULL) > 0 && boxes[1].revents != 0)
+            return;
+        lf_mailbox_take(w->box, letters);
+    }
+}
+
 /* Calls go first, also past letters that were there before them: nothing that is called needs what
  * waits here. A run is created before there are letters of it; who tags it or prunes has seen of
  * it only what is committed, and prune leaves alone what belongs to a run that goes on. */
@@ -497,6 +534,7 @@ static void *run(void *payload)
             wait_for_mail(w);
         answer_calls(w);
         lf_mailbox_take(w->box, &letters);
+        gather(w, &letters);
         while (!lf_queue_empty(&letters) && !stop) {
             stop = write_letters(w, &letters);
             answer_calls(w);
