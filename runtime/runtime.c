@@ -527,19 +527,18 @@ static int start_run(luaflow *rt, lf_facts *facts, const luaflow_run_options *o,
     r->payload = o->payload;
     r->facts = facts;
     facts->owner = &r->ear;
-    int rc = store_run(rt, facts, o->run_id_file, err);
-    if (rc != LUAFLOW_OK) {
-        free_run(r);
-        return rc;
-    }
     lf_run_start start = {lf_facts_ref(facts), lf_flow_graph(facts->flow),
                           o->max_workers > 0 ? o->max_workers : cores()};
-    rc = lf_sched_start(rt->sched, &start, err);
+    lf_sched_run *planned = NULL;
+    int rc = lf_sched_run_new(&start, &planned, err);
+    if (rc == LUAFLOW_OK)
+        rc = store_run(rt, facts, o->run_id_file, err);
     if (rc != LUAFLOW_OK) {
-        lf_owner_release(rt->owner, facts->run);
+        lf_sched_run_free(planned);
         free_run(r);
         return rc;
     }
+    lf_sched_start(rt->sched, planned);
     r->next = rt->runs;
     rt->runs = r;
     *out = r;

@@ -15,9 +15,7 @@ enum { WATCH_MS = 10 };
 
 typedef struct command {
     lf_letter letter;
-    lf_run_start start;
-    lf_event *farewell; /* of the run to be started */
-    uint32_t run;
+    uint32_t run; /* to be cancelled */
 } command;
 
 /* ---- runs ---- */
@@ -25,7 +23,7 @@ typedef struct command {
 static void hold_thing(void *thing) { lf_task_hold(thing); }
 static void drop_thing(void *thing) { lf_task_drop(thing); }
 
-static void free_run(lf_sched_run *r)
+void lf_sched_run_free(lf_sched_run *r)
 {
     if (r == NULL)
         return;
@@ -40,6 +38,34 @@ static void free_run(lf_sched_run *r)
     lf_recent_fini(&r->recent);
     free(r->taken);
     free(r);
+}
+
+int lf_sched_run_new(const lf_run_start *start, lf_sched_run **out, luaflow_error *err)
+{
+    luaflow_event farewell = {.type = LUAFLOW_RUN_FINISHED};
+    lf_sched_run *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        lf_facts_free(start->facts);
+        return lf_fail_memory(err);
+    }
+    r->letter.kind = LF_LETTER_START;
+    r->facts = start->facts;
+    r->graph = start->graph;
+    r->max_workers = start->max_workers;
+    r->plan = lf_plan_new(start->graph, (lf_plan_hooks){hold_thing, drop_thing});
+    r->steps = calloc(start->facts->n_steps, sizeof *r->steps);
+    r->taken = malloc(BATCH_TASKS * sizeof(void *));
+    r->last = lf_state_letter_new(start->facts);
+    r->farewell = lf_event_new(&farewell, start->facts->owner);
+    if (r->plan == NULL || r->steps == NULL || r->taken == NULL || r->last == NULL ||
+        r->farewell == NULL) {
+        lf_sched_run_free(r);
+        return lf_fail_memory(err);
+    }
+    for (uint32_t i = 0; i < start->facts->n_steps; i++)
+        r->steps[i].batch = 1;
+    *out = r;
+    return LUAFLOW_OK;
 }
 
 lf_sched_run *lf_sched_find_run(lf_sched *s, const lf_facts *facts)
@@ -103,7 +129,7 @@ static void finish_run(lf_sched *s, lf_sched_run *r, luaflow_error *problem)
     while (*at != r)
         at = &(*at)->next;
     *at = r->next;
-    free_run(r);
+    lf_sched_run_free(r);
 }
 
 static bool has_ended(const lf_sched_run *r)
@@ -201,38 +227,13 @@ static void set_tick(lf_sched *s)
 
 /* ---- letters ---- */
 
-/* Takes `farewell`. */
-static void start_run(lf_sched *s, const lf_run_start *start, lf_event *farewell)
+static void start_run(lf_sched *s, lf_sched_run *r)
 {
-    lf_sched_run *r = calloc(1, sizeof *r);
-    luaflow_event started = {.type = LUAFLOW_RUN_STARTED, .run = start->facts->run,
+    luaflow_event started = {.type = LUAFLOW_RUN_STARTED, .run = r->facts->run,
                              .time = (double)lf_now_us() / 1e6};
-    lf_events_post(start->facts->events, lf_event_new(&started, start->facts->owner));
-    if (r != NULL) {
-        r->sched = s;
-        r->facts = start->facts;
-        r->graph = start->graph;
-        r->max_workers = start->max_workers;
-        r->replaying = start->facts->replay != NULL;
-        r->plan = lf_plan_new(start->graph, (lf_plan_hooks){hold_thing, drop_thing});
-        r->steps = calloc(start->facts->n_steps, sizeof *r->steps);
-        r->taken = malloc(BATCH_TASKS * sizeof(void *));
-        r->last = lf_state_letter_new(start->facts);
-    }
-    if (r == NULL || r->plan == NULL || r->steps == NULL || r->taken == NULL || r->last == NULL) {
-        farewell->told.time = started.time;
-        farewell->told.status = LUAFLOW_FAILED;
-        farewell->told.message = "out of memory";
-        farewell->told.attempt = (uint32_t)-LUAFLOW_ENOMEM;
-        lf_events_post(start->facts->events, farewell);
-        if (r == NULL)
-            lf_facts_free(start->facts);
-        free_run(r);
-        return;
-    }
-    r->farewell = farewell;
-    for (uint32_t i = 0; i < start->facts->n_steps; i++)
-        r->steps[i].batch = 1;
+    lf_events_post(r->facts->events, lf_event_new(&started, r->facts->owner));
+    r->sched = s;
+    r->replaying = r->facts->replay != NULL;
     r->next = s->runs;
     s->runs = r;
     if (s->widest < r->max_workers)
@@ -264,12 +265,9 @@ static void on_letter(lf_sched *s, lf_letter *l)
         lf_state_letter_free(state);
         break;
     }
-    case LF_LETTER_START: {
-        command *c = LF_OF(l, command, letter);
-        start_run(s, &c->start, c->farewell);
-        free(c);
+    case LF_LETTER_START:
+        start_run(s, LF_OF(l, lf_sched_run, letter));
         break;
-    }
     case LF_LETTER_CANCEL:
         cancel_run(s, LF_OF(l, command, letter)->run);
         free(LF_OF(l, command, letter));
@@ -378,20 +376,7 @@ void lf_sched_close(lf_sched *s)
     free_sched(s);
 }
 
-int lf_sched_start(lf_sched *s, const lf_run_start *start, luaflow_error *err)
-{
-    luaflow_event farewell = {.type = LUAFLOW_RUN_FINISHED, .run = start->facts->run};
-    command *c = calloc(1, sizeof *c);
-    if (c == NULL || (c->farewell = lf_event_new(&farewell, start->facts->owner)) == NULL) {
-        free(c);
-        lf_facts_free(start->facts);
-        return lf_fail_memory(err);
-    }
-    c->letter.kind = LF_LETTER_START;
-    c->start = *start;
-    lf_mailbox_post(s->box, &c->letter.node);
-    return LUAFLOW_OK;
-}
+void lf_sched_start(lf_sched *s, lf_sched_run *r) { lf_mailbox_post(s->box, &r->letter.node); }
 
 void lf_sched_cancel(lf_sched *s, uint32_t run_number)
 {

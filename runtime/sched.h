@@ -21,14 +21,23 @@ const char *lf_sched_library(void);
 /* Ends the thread. Only when all its runs have ended. Accepts NULL. */
 void lf_sched_close(lf_sched *s);
 
-/* Any thread. Starts a run that is stored already: its events go to facts->events, the last
- * of them LUAFLOW_RUN_FINISHED. Takes one holder of `facts`; borrows `graph` until then. */
+/* Makes all that a run needs to start and to end, so that once it is stored neither can fail for
+ * want of memory. Takes one holder of `facts`, even on failure; borrows `graph` until the run has
+ * ended. */
 typedef struct lf_run_start {
     lf_facts *facts;
     const lf_graph *graph;
     uint32_t max_workers;
 } lf_run_start;
-int lf_sched_start(lf_sched *s, const lf_run_start *start, luaflow_error *err);
+typedef struct lf_sched_run lf_sched_run;
+int lf_sched_run_new(const lf_run_start *start, lf_sched_run **out, luaflow_error *err);
+
+/* Frees one that was not started. Accepts NULL. */
+void lf_sched_run_free(lf_sched_run *r);
+
+/* Any thread. Starts a run that is stored by now: its events go to facts->events, the last of them
+ * LUAFLOW_RUN_FINISHED. Takes `r`. */
+void lf_sched_start(lf_sched *s, lf_sched_run *r);
 
 /* Any thread. Starts no further task of the run; it ends when those that run have ended. */
 void lf_sched_cancel(lf_sched *s, uint32_t run);

@@ -24,8 +24,9 @@ typedef struct lf_step_state {
     uint64_t told_us, told_sum;  /* the last progress event */
 } lf_step_state;
 
-typedef struct lf_sched_run {
-    struct lf_sched_run *next;
+struct lf_sched_run {
+    lf_letter letter;            /* that starts it */
+    lf_sched_run *next;
     lf_sched *sched;
     lf_facts *facts;
     const lf_graph *graph;
@@ -49,7 +50,7 @@ typedef struct lf_sched_run {
     lf_planned **taken;          /* BATCH_TASKS of them: scratch */
     lf_state_letter *last;       /* both made by the start, so that ending needs no memory */
     lf_event *farewell;
-} lf_sched_run;
+};
 
 /* A task that failed and waits for its next attempt. */
 typedef struct lf_waiting {

@@ -155,7 +155,9 @@ static void start_run(world *w, run *r, const char *steps)
     store_run(w->store, r->facts);
     r->facts->keep_going = r->keep_going;
     lf_run_start how = {lf_facts_ref(r->facts), r->graph, r->max_workers ? r->max_workers : 1};
-    CHECK_INT(lf_sched_start(w->sched, &how, NULL), LUAFLOW_OK);
+    lf_sched_run *planned = NULL;
+    CHECK_INT(lf_sched_run_new(&how, &planned, NULL), LUAFLOW_OK);
+    lf_sched_start(w->sched, planned);
 }
 
 static void drop_run(run *r) { lf_facts_free(r->facts); }
