@@ -136,6 +136,23 @@ function pathspec.task(rt, place)
   return task
 end
 
+--- The same, page by page: a function that gives the next, at the end an empty one.
+--- @return fun(): number[]?, string?, string?
+function pathspec.pages(rt, place)
+  local after, is_over, max = 0, false, 64 -- at first, what fills a screen
+  return function()
+    if is_over then return {} end
+    if place.task then
+      is_over = true
+      return pathspec.tasks(rt, place)
+    end
+    local numbers, message, code = rt:tasks(place.run.id, place.step, false, after, max)
+    if numbers == nil then return nil, message, code end
+    after, is_over, max = numbers[#numbers], #numbers < max, 4096
+    return numbers
+  end
+end
+
 --- The numbers of the finished tasks of a place, ascending.
 --- @return number[]? numbers, string? message, string? code
 function pathspec.tasks(rt, place)

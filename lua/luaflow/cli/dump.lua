@@ -94,14 +94,33 @@ local function sorted(set)
   return list
 end
 
+-- Calls see(task, i) with every task of a place in turn; what that gives is the end of it.
+local function each_task(rt, place, see)
+  local next_page, i = pathspec.pages(rt, place), 0
+  repeat
+    local numbers, message, code = next_page()
+    if numbers == nil then return nil, message, code end
+    for _, number in ipairs(numbers) do
+      local task
+      task, message, code = rt:task(place.run.id, number)
+      if task == nil then return nil, message, code end
+      i = i + 1
+      local ok
+      ok, message, code = see(task, i)
+      if not ok then return nil, message, code end
+    end
+  until #numbers == 0
+  return true
+end
+
 -- Fails when there is a name that none of the tasks has.
-local function check_names(rt, place, numbers, wanted)
+local function check_names(rt, place, wanted)
   local seen = {}
-  for _, number in ipairs(numbers) do
-    local task, message, code = rt:task(place.run.id, number)
-    if task == nil then return nil, message, code end
+  local ok, message, code = each_task(rt, place, function(task)
     for _, artifact in ipairs(task.failed and {} or task.artifacts) do seen[artifact.name] = true end
-  end
+    return true
+  end)
+  if not ok then return nil, message, code end
   for _, name in ipairs(sorted(wanted)) do
     if not seen[name] then
       local names = table.concat(sorted(seen), ", ")
@@ -113,12 +132,9 @@ local function check_names(rt, place, numbers, wanted)
 end
 
 -- Writes every task; as JSON, the elements of a list.
-local function write_tasks(rt, place, numbers, options)
-  for i, number in ipairs(numbers) do
-    local task, message, code = rt:task(place.run.id, number)
-    if task == nil then return nil, message, code end
-    local artifacts
-    artifacts, message, code = artifacts_of(rt, task, options)
+local function write_tasks(rt, place, options)
+  local ok, failure, why = each_task(rt, place, function(task, i)
+    local artifacts, message, code = artifacts_of(rt, task, options)
     if artifacts == nil then return nil, message, code end
     local shown = {
       pathspec = pathspec.of(place.run, task.step, task.task),
@@ -131,7 +147,9 @@ local function write_tasks(rt, place, numbers, options)
     else
       cli.show(dump.text(shown))
     end
-  end
+    return true
+  end)
+  if not ok then return nil, failure, why end
   return cli.DONE
 end
 
@@ -140,23 +158,26 @@ function dump.run(args)
     local place, message, code = pathspec.find(rt, args.pathspec)
     if place == nil then return nil, message, code end
     if args.raw then return dump_raw(rt, place, args.raw) end
-    local numbers, ok
-    numbers, message, code = pathspec.tasks(rt, place)
-    if numbers == nil then return nil, message, code end
+    if place.task then -- which may not be there
+      local task
+      task, message, code = pathspec.task(rt, place)
+      if task == nil then return nil, message, code end
+    end
     local options = {
       include = names_of(args.include),
       limit = args.max_value_size or (args.json and math.huge or dump.MAX_TEXT),
       is_json = args.json,
     }
     if options.include then
-      ok, message, code = check_names(rt, place, numbers, options.include)
+      local ok
+      ok, message, code = check_names(rt, place, options.include)
       if not ok then return nil, message, code end
     end
-    if not args.json then return write_tasks(rt, place, numbers, options) end
+    if not args.json then return write_tasks(rt, place, options) end
     -- What cannot be read ends the list, never the document in its middle.
     local status
     cli.write('{"tasks":[')
-    status, message, code = write_tasks(rt, place, numbers, options)
+    status, message, code = write_tasks(rt, place, options)
     cli.write("]}\n")
     return status, message, code
   end)
