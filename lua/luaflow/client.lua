@@ -282,10 +282,18 @@ local function not_live(self, verb)
   return nil, ("run %d was not started here, or has ended: it cannot be %s"):format(self.id, verb), "usage"
 end
 
+-- Blames who called the method for what are no seconds.
+local function check_seconds(verb, seconds)
+  if seconds == nil or type(seconds) == "number" and seconds == seconds then return end
+  local kind = type(seconds) == "number" and "nan" or "a " .. type(seconds)
+  error(("run:%s takes a number of seconds, not %s"):format(verb, kind), 3)
+end
+
 --- Delivers waiting events of this run and others in its store, for at most so many seconds
 --- (default: 0.01). Never waits for any.
 --- @return number delivered, number lost
 function run_methods:poll(seconds)
+  check_seconds("poll", seconds)
   local store = self._live and self._live.store or self._store
   return require("luaflow.live").poll(store, seconds or 0.01)
 end
@@ -293,6 +301,7 @@ end
 --- Delivers events until the run has ended, for at most so many seconds; without end for nil.
 --- @return boolean? ended, string? message, string? code
 function run_methods:wait(seconds)
+  check_seconds("wait", seconds)
   if self._live then return self._live:wait(seconds) end
   if self.finished then return true end
   return not_live(self, "waited for")

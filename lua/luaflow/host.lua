@@ -140,7 +140,7 @@ end
 
 -- Starts what `begin(runtime, flow, options)` starts. Who waits for its end takes events as fast as
 -- can be: steps wait for that, and no event is lost; or there is no listener, and never will be one.
---- @return table? run, string? message, string? code
+--- @return table|false|nil run, string? message, string? code  false: who called has to hear the message
 local function begin_run(flow, options, begin, waits)
   local loaded, message, code = load_flow(flow, attributes(options.with))
   if loaded == nil then return nil, message, code end
@@ -150,10 +150,11 @@ local function begin_run(flow, options, begin, waits)
     wait_for_host = options.wait_for_host or waits and is_heard(options),
   }
   if store == nil then return nil, message, code end
-  local handle
-  handle, message, code = begin(store.runtime, loaded, core_options(options, waits))
+  local ok, handle
+  ok, handle, message, code = pcall(begin, store.runtime, loaded, core_options(options, waits))
   local name = loaded:describe().name
   loaded:close()
+  if not ok then return false, handle end
   if handle == nil then return nil, message, code end
   local started = live.new(store, handle)
   if options.on_event then started:listen(options.on_event) end
@@ -177,6 +178,7 @@ local function complete(verb, flow, options, begin)
   end
   if wrong then error(wrong, 3) end
   local run, message, code = begin_run(flow, options, begin, true)
+  if run == false then error(message, 3) end
   if run == nil then return nil, message, code end
   local ok, failure = pcall(wait_for, run, flow)
   if not ok then
@@ -184,6 +186,12 @@ local function complete(verb, flow, options, begin)
     error(failure, 0)
   end
   return run
+end
+
+-- A run comes alone, for a prompt shows every value that it is given.
+local function alone(run, message, code)
+  if run then return run end
+  return nil, message, code
 end
 
 --- Starts a run of `flow`, the path of a flow's file or a table like those that such files
@@ -195,14 +203,15 @@ function host.start(flow, options)
   options = options or {}
   local wrong = complaint("start", flow, options)
   if wrong then error(wrong, 2) end
-  return begin_run(flow, options, resumes(options) and begin_again or begin_new)
+  local run, message, code = begin_run(flow, options, resumes(options) and begin_again or begin_new)
+  if run == false then error(message, 2) end
+  return alone(run, message, code)
 end
 
 --- Runs `flow` and returns when that has ended, however it did.
 --- @return table? run, string? message, string? code  nil where it could not start
 function host.run(flow, options)
-  local run, message, code = complete("run", flow, options, begin_new)
-  return run, message, code
+  return alone(complete("run", flow, options, begin_new))
 end
 
 --- Makes a run that takes over what an earlier one (`origin_run_id`, else the flow's latest) has
@@ -210,8 +219,7 @@ end
 --- ended.
 --- @return table? run, string? message, string? code  nil where it could not start
 function host.resume(flow, options)
-  local run, message, code = complete("resume", flow, options, begin_again)
-  return run, message, code
+  return alone(complete("resume", flow, options, begin_again))
 end
 
 --- The checks of a flow, without running it.

@@ -16,6 +16,14 @@ describe("luaflow in a host", function()
       assert.equal("<run Quick/1 done>", tostring(run))
     end)
 
+    it("gives the run and nothing beside it", function()
+      local path = hosted.flow(hosted.QUICK)
+      assert.equal(1, select("#", luaflow.run(path)))
+      assert.equal(1, select("#", luaflow.resume(path)))
+      assert.equal(1, select("#", luaflow.start(path)))
+      assert.equal(3, select("#", luaflow.run "nowhere.lua"))
+    end)
+
     it("leaves the waiting to who shows runs", function()
       local live, seen = require "luaflow.live", {}
       live.audience = { attend = function(run, flow)
@@ -131,6 +139,8 @@ describe("luaflow in a host", function()
       assert.equal("option 'params' of luaflow.run must be a table, not a string", refused(path, { params = "x" }))
       assert.equal("option 'seed' of luaflow.run must be a number or string, not a table",
         refused(path, { seed = {} }))
+      assert.equal("option 'max_workers' must be a whole number from 0 to 4294967295",
+        refused(path, { max_workers = -1 }))
       assert.equal("option 'tags' must be a list of strings", refused(path, { tags = { 1 } }))
       assert.equal("option 'with' takes attributes by name, as in { retry = 2 }",
         refused(path, { with = { "retry=2" } }))
@@ -277,6 +287,24 @@ describe("luaflow in a host", function()
         { executable = hosted.path "nowhere" })
       assert.equal("failed", run.status)
       assert.truthy(run.exception.message:find(hosted.path "nowhere", 1, true))
+    end)
+
+    it("refuses a number that is out of range, and what are no seconds", function()
+      local path = hosted.flow(hosted.QUICK)
+      local function refused(method, ...)
+        local arguments, n = { ... }, select("#", ...)
+        return hosted.refusal(function()
+          method(unpack(arguments, 1, n))
+          return nil
+        end)
+      end
+      assert.equal("option 'max_num_splits' must be a whole number from 0 to 4294967295",
+        refused(luaflow.start, path, { max_num_splits = 1.5 }))
+      local run = assert(luaflow.start(path))
+      assert.equal("run:wait takes a number of seconds, not a string", refused(run.wait, run, "soon"))
+      assert.equal("run:wait takes a number of seconds, not nan", refused(run.wait, run, 0 / 0))
+      assert.equal("run:poll takes a number of seconds, not a table", refused(run.poll, run, {}))
+      assert.is_true(run:wait())
     end)
 
     it("refuses what is no listener", function()
