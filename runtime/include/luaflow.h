@@ -684,7 +684,8 @@ LUAFLOW_API const char *luaflow_version(void);
 LUAFLOW_API char *luaflow_versions(void);
 
 /* Makes `require` in this state find the modules that are compiled into this
- * library, and prepares it for luaflow_value_push and _encode. Once per state.
+ * library, and prepares it for luaflow_value_push and _encode. Once per state,
+ * after luaL_openlibs: raises where there is no `require`.
  * [-0, +0, raises] */
 LUAFLOW_API void luaflow_furnish(struct lua_State *L);
 
