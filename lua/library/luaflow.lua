@@ -289,6 +289,8 @@ function Run:wait(seconds) end
 ---@return string? message
 function Run:cancel() end
 
+---What the listener raises comes out of the poll or wait that delivers, be that another run's of
+---the same store.
 ---@param listener fun(event: luaflow.Event)
 ---@return luaflow.Run? run
 ---@return string? message

@@ -315,7 +315,8 @@ function run_methods:cancel()
   return true
 end
 
---- `listener` hears the run's events from here on, one table each, while they are delivered.
+--- `listener` hears the run's events from here on, one table each, while they are delivered. What
+--- it raises comes out of the poll or wait that delivers, be that another run's of the same store.
 --- @return table? run, string? message, string? code
 function run_methods:on(listener)
   if type(listener) ~= "function" then
