@@ -61,8 +61,12 @@ static lf_stepper *stepper_for(worker *w, lf_flow *flow, luaflow_error *err)
         s = NULL;
     }
     w->steppers[at] = NULL;
-    if (s == NULL && lf_stepper_new(flow, w->pool->host, &s, err) != LUAFLOW_OK)
-        return NULL;
+    if (s == NULL) {
+        if (lf_stepper_new(flow, w->pool->host, &s, err) != LUAFLOW_OK)
+            return NULL;
+        lf_host_log(w->pool->host, LUAFLOW_LOG_DEBUG, "worker %u has made a Lua state for flow %s",
+                    (unsigned)w->number, lf_flow_name(flow));
+    }
     memmove(w->steppers + 1, w->steppers, (size_t)at * sizeof w->steppers[0]);
     w->steppers[0] = s;
     return s;

@@ -203,7 +203,7 @@ typedef struct luaflow luaflow;
 
 /* How much what is said matters. */
 enum luaflow_log_level {
-    LUAFLOW_LOG_DEBUG,  /* of use to who works on luaflow */
+    LUAFLOW_LOG_DEBUG,  /* how it does what it does: a worker has made a Lua state */
     LUAFLOW_LOG_INFO,   /* worth knowing, and all is well: a worker's state had grown too large and
                            gives way to a new one */
     LUAFLOW_LOG_WARNING /* something to see to, though what was asked for goes on: the store is
