@@ -9,7 +9,8 @@
 ---     end)
 ---     support.done()
 ---
---- $LUAFLOW names the command (default: build/dev/luaflow). `support.test` prints a line of TAP.
+--- $LUAFLOW names the command (default: build/dev/luaflow), $LUAFLOW_TEST_WORKERS how many workers
+--- there are where a test does not say so. `support.test` prints a line of TAP.
 local ffi = require "ffi"
 
 ffi.cdef [[ int usleep(unsigned int microseconds); ]]
@@ -18,8 +19,8 @@ local support = {}
 
 support.null = setmetatable({}, { __tostring = function() return "null" end })
 
---- Where a command that hangs is ended, in seconds.
-local PATIENCE = 60
+--- Where a command that hangs is ended, in seconds; $LUAFLOW_TEST_PATIENCE times later where all is slow.
+local PATIENCE = 60 * (tonumber(os.getenv "LUAFLOW_TEST_PATIENCE") or 1)
 
 -- ---- the shell ----------------------------------------------------------------------------
 
@@ -257,6 +258,17 @@ function World:shell(command)
   return support.shell("cd " .. quote(self.dir) .. " && " .. command)
 end
 
+local workers = os.getenv "LUAFLOW_TEST_WORKERS"
+
+-- The words of a call, with the number of workers that is wanted for tests that leave it open.
+local function with_workers(words)
+  if not workers or not (words[1] == "run" or words[1] == "resume") then return words end
+  for _, word in ipairs(words) do
+    if word:find "^%-%-max%-workers" then return words end
+  end
+  return { words[1], "--max-workers=" .. workers, unpack(words, 2) }
+end
+
 -- The shell's words for a call of the command. Options: `env` (a table), `cwd` (below the
 -- directory), `store = false` (leave it to luaflow to find one), `wrap` (words before all).
 local function command_line(self, words, options)
@@ -269,7 +281,7 @@ local function command_line(self, words, options)
   end
   before[#before + 1] = support.command
   return ("cd %s && exec %s %s"):format(quote(self.dir .. "/" .. (options.cwd or "")),
-    quote_all(before), quote_all(words))
+    quote_all(before), quote_all(with_workers(words)))
 end
 
 local function split_options(...)

@@ -5,11 +5,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -216,44 +216,46 @@ TEST(without_a_file_that_may_be_made_nobody_is_alive)
 
 /* ---- turns ---- */
 
-typedef struct waiting {
-    lf_owner *owner;
-    atomic_bool *is_free;
-    bool waited;
-} waiting;
-
-static void *wait_for_turn(void *payload)
-{
-    waiting *w = payload;
-    lf_owner_take_turn(w->owner, LF_TURN_WRITER);
-    w->waited = atomic_load(w->is_free);
-    lf_owner_end_turn(w->owner, LF_TURN_WRITER);
-    return NULL;
-}
-
 static void interrupt(int signal) { (void)signal; }
+
+/* A child that takes the writers' turn, and tells whether it was free by then. */
+static pid_t take_turn_in_child(const atomic_bool *is_free)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct sigaction act = {.sa_handler = interrupt}; /* no SA_RESTART */
+        lf_owner *mine = NULL;
+        if (sigaction(SIGUSR1, &act, NULL) != 0 || lf_owner_open(dir, &mine, NULL) != LUAFLOW_OK)
+            _exit(2);
+        lf_owner_take_turn(mine, LF_TURN_WRITER);
+        _exit(atomic_load(is_free) ? 0 : 1);
+    }
+    return child;
+}
 
 TEST(who_takes_a_turn_waits_for_its_end_whatever_signals_come)
 {
     fresh_dir();
-    struct sigaction act = {.sa_handler = interrupt}, old; /* no SA_RESTART */
-    CHECK_INT(sigaction(SIGUSR1, &act, &old), 0);
-    atomic_bool is_free = false;
+    atomic_bool *is_free =
+        mmap(NULL, sizeof *is_free, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(is_free != MAP_FAILED);
     lf_owner *mine = owner();
-    waiting w = {owner(), &is_free, false};
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, old; /* until the child can take them */
+    CHECK_INT(sigaction(SIGUSR1, &ignore, &old), 0);
     lf_owner_take_turn(mine, LF_TURN_WRITER);
-    pthread_t thread;
-    CHECK_INT(pthread_create(&thread, NULL, wait_for_turn, &w), 0);
+    pid_t child = take_turn_in_child(is_free);
     for (int i = 0; i < 20; i++) {
         usleep(1000);
-        CHECK_INT(pthread_kill(thread, SIGUSR1), 0);
+        CHECK_INT(kill(child, SIGUSR1), 0);
     }
-    atomic_store(&is_free, true);
+    atomic_store(is_free, true);
     lf_owner_end_turn(mine, LF_TURN_WRITER);
-    pthread_join(thread, NULL);
-    CHECK(w.waited);
+    int status;
+    CHECK_INT(waitpid(child, &status, 0), child);
+    CHECK(WIFEXITED(status));
+    CHECK_INT(WEXITSTATUS(status), 0);
     sigaction(SIGUSR1, &old, NULL);
-    lf_owner_close(w.owner);
+    munmap(is_free, sizeof *is_free);
     lf_owner_close(mine);
     drop_dir();
 }
