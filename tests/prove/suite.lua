@@ -13,8 +13,9 @@ local WORKERS = { 1, 4, 16 }
 local here = arg[0]:match("^(.*/)") or "./"
 local builds = os.getenv "SUITE" or here .. "../../build"
 
--- Their children are killed, limited in their address space, or count time.
-local NOT_UNDER_VALGRIND = "pool isolate store verify memory"
+-- They kill children in large numbers, limit their address space, start them from this program, or
+-- look at memory and at threads, which are valgrind's.
+local NOT_UNDER_VALGRIND = "pool isolate store verify memory guest"
 -- Flows of every shape; what has a `timeout` would come to it.
 local FLOWS = "graph joins artifacts"
 
