@@ -87,8 +87,11 @@ static int read_byte(EditLine *el, char *byte)
     for (;;) {
         struct pollfd waiting = {.fd = STDIN_FILENO, .events = POLLIN};
         int n = ppoll(&waiting, 1, NULL, outside);
-        if (n < 0 && errno == EINTR && is_to_end(el))
-            return -1;
+        if (n < 0 && errno == EINTR) {
+            if (is_to_end(el))
+                return -1;
+            continue; /* whatever errno is since then */
+        }
         if (n > 0)
             n = (int)read(STDIN_FILENO, byte, 1);
         if (n >= 0 || !has_come_too_early(errno))

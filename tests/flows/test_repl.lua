@@ -14,12 +14,13 @@ local UP, CTRL_C, CTRL_D = "\27[A", "\3", "\4"
 local Terminal = {}
 Terminal.__index = Terminal
 
--- Starts the prompt; all that tests compare is without colours unless `variables` say otherwise.
+-- Starts the prompt; all that tests compare is without colours unless `variables` say otherwise. A
+-- shell stands between, since `script` stops with the program that it has started.
 local function open(w, arguments, variables)
   local self = setmetatable({ w = w, seen = 1 }, Terminal)
   local set = { "TERM=xterm", "HOME=" .. w.dir, "XDG_STATE_HOME=", "NO_COLOR=1", variables or "" }
   w:shell("rm -f keys screen code; mkfifo keys")
-  os.execute(([[cd '%s' && (env -u LUAFLOW_STORE %s timeout -k 5 60 script -qfec '%s repl %s' screen \
+  os.execute(([[cd '%s' && (env -u LUAFLOW_STORE %s timeout -k 5 60 script -qfec 'trap : INT; %s repl %s; exit $?' screen \
     <keys >/dev/null 2>&1; echo $? >code) &]]):format(w.dir, table.concat(set, " "), support.command, arguments or ""))
   self.keys = assert(io.open(w.dir .. "/keys", "w"))
   self:expect("> ")
