@@ -21,7 +21,8 @@ local function open(w, arguments, variables)
   local set = { "TERM=xterm", "HOME=" .. w.dir, "XDG_STATE_HOME=", "NO_COLOR=1", variables or "" }
   w:shell("rm -f keys screen code; mkfifo keys")
   os.execute(([[cd '%s' && (env -u LUAFLOW_STORE %s timeout -k 5 60 \
-    script -qfec 'trap : INT; %s repl %s; exit $?' screen <keys >/dev/null 2>&1; echo $? >code) &]]):format(w.dir, table.concat(set, " "), support.command, arguments or ""))
+    script -qfec 'trap : INT; %s repl %s; exit $?' screen <keys >/dev/null 2>&1; echo $? >code) &]])
+    :format(w.dir, table.concat(set, " "), support.command, arguments or ""))
   self.keys = assert(io.open(w.dir .. "/keys", "w"))
   self:expect("> ")
   return self
